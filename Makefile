@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: book test lab bench refresh clean
+
+book: $(READY)  ## the HTML book, every chapter executed, warnings fatal
+	$(BIN)/jupyter-book build . --all -W -n --keep-going
+
+test: $(READY)  ## lint, types, import contracts, tests, every chapter against its stored outputs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+lab: $(READY)  ## the chapters in JupyterLab
+	$(BIN)/jupyter-lab book
+
+bench: $(READY)  ## time and memory, as ratios of medians in one run
+	$(BIN)/python benchmarks/forward.py
+
+refresh: $(READY)  ## execute the chapters and store their outputs as text
+	$(BIN)/python tools/refresh.py book/*.ipynb
+
+clean:
+	rm -rf _build $(VENV)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[book,test]'
+	touch $@

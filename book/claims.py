@@ -1,0 +1,12 @@
+"""Numbers in prose: checked where they are computed, then glued so that a sentence can cite them."""
+
+from myst_nb import glue
+
+
+def claim(key: str, value: float, low: float, high: float, digits: int = 3) -> None:
+    """Check low <= value <= high, print it, and glue it under `key`, floats rounded."""
+    if not low <= value <= high:
+        raise AssertionError(f"{key}={value} is outside {low}..{high}, which the text relies on")
+    shown = value if isinstance(value, int) else float(f"{value:.{digits}g}")
+    print(f"{key} = {shown}")
+    glue(key, shown, display=False)

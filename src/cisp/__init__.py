@@ -1,0 +1,41 @@
+"""Circuits in superposition: networks that compute many small circuits at once."""
+
+from cisp.allocation import (
+    check_table,
+    johnson_bound,
+    load,
+    mean_overlap,
+    mean_squared_overlap,
+    prime_steps,
+    prime_steps_capacity,
+    random_subsets,
+)
+from cisp.assumptions import check_assumptions
+from cisp.circuits import (
+    SmallCircuits,
+    conditional_rotations,
+    one_relu_rotations,
+    step_indicators,
+)
+from cisp.network import Network, superpose
+from cisp.readout import errors, estimates
+
+__all__ = [
+    "Network",
+    "SmallCircuits",
+    "check_assumptions",
+    "check_table",
+    "conditional_rotations",
+    "errors",
+    "estimates",
+    "johnson_bound",
+    "load",
+    "mean_overlap",
+    "mean_squared_overlap",
+    "one_relu_rotations",
+    "prime_steps",
+    "prime_steps_capacity",
+    "random_subsets",
+    "step_indicators",
+    "superpose",
+]

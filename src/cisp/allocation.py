@@ -1,0 +1,187 @@
+"""Which positions of a block carry which circuit: tables, their capacity, load and overlaps.
+
+A table is an integer array (T, S): row t holds the S positions, out of n = D/d, that are 1 in the
+embedding vector |e_t> (5.21). Circuits u and t overlap in <e_t|e_u> positions.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations, islice
+from math import comb, inf
+
+import numpy as np
+from jaxtyping import Int
+
+from cisp.arguments import count
+
+Table = Int[np.ndarray, "T S"]
+
+
+def prime_steps(*, T: int, n: int, S: int) -> Table:
+    """T rows of S positions of which any two rows share at most one: the post's allocation.
+
+    Section 5.4.1 (5.21, 5.22). Rows are arithmetic progressions i, i+s, ..., i+(S-1)s. Two of the
+    same step s are disjoint. Two of steps s < r could only share two positions if a r = b s with
+    0 < a, b < S; no prime below S divides a step, so r/s would have to divide some b < S, and the
+    multiples s S, s S^2, ... are too large for that.
+
+    Raises ValueError if T is beyond `prime_steps_capacity`.
+
+    >>> prime_steps(T=3, n=6, S=2)
+    array([[0, 1],
+           [2, 3],
+           [4, 5]])
+    """
+    capacity = prime_steps_capacity(n=n, S=S)
+    if count("T", T) > capacity:
+        raise ValueError(
+            f"T={T} exceeds the {capacity} circuits that prime_steps can place at n={n}, S={S}; "
+            f"no allocation can place more than {johnson_bound(n=n, S=S)} (Johnson bound)"
+        )
+    rows = [start + step * np.arange(S) for start, step in islice(_progressions(n, S), T)]
+    return np.array(rows, dtype=np.int64)
+
+
+def prime_steps_capacity(*, n: int, S: int) -> int:
+    """The largest T that `prime_steps` can place: 557 at n = 250, S = 6; 0 when S > n.
+
+    At S = 1 nothing is shared and a position holds one circuit: the capacity is n.
+    """
+    count("n", n), count("S", S)
+    return sum(1 for _ in _progressions(n, S))
+
+
+def random_subsets(*, T: int, n: int, S: int, rng: np.random.Generator | int = 0) -> Table:
+    """T random rows of S out of n positions, every set equally likely (Floyd's algorithm).
+
+    As an allocation it is a control: nothing limits how many positions two rows share.
+    """
+    count("T", T), count("n", n), count("S", S, high=n)
+    rng = np.random.default_rng(rng)
+    table = np.empty((T, S), dtype=np.int64)
+    for s, top in enumerate(range(n - S, n)):
+        pick = rng.integers(0, top, size=T, endpoint=True)
+        taken = (table[:, :s] == pick[:, None]).any(1)
+        table[:, s] = np.where(taken, top, pick)
+    return np.sort(table, axis=1)
+
+
+def johnson_bound(*, n: int, S: int) -> int:
+    """The most circuits any table can hold if rows share at most one position (Johnson 1962).
+
+    A position lies in at most (n-1)/(S-1) rows, for these share no other position; n positions of
+    that many rows count each row S times. At S = 1 we count distinct rows, n; at S > n none fits.
+
+    >>> johnson_bound(n=250, S=6)
+    2041
+    """
+    count("n", n), count("S", S)
+    if S > n:
+        return 0
+    return n if S == 1 else n * ((n - 1) // (S - 1)) // S
+
+
+def check_table(table: Table, *, n: int, max_overlap: float = 1) -> Table:
+    """The table, if its rows are distinct sorted positions in 0..n-1 that share <= max_overlap.
+
+    Raises ValueError naming the first row, or pair of rows, that breaks this (5.21, 5.22).
+    """
+    table = np.asarray(table)
+    if table.ndim != 2 or 0 in table.shape or not np.issubdtype(table.dtype, np.integer):
+        raise ValueError(
+            f"table has shape {table.shape} and dtype {table.dtype}; it must be (T, S) integers"
+        )
+    outside = np.argwhere((table < 0) | (table >= n))
+    if len(outside):
+        t, s = outside[0]
+        raise ValueError(f"table[{t}, {s}]={table[t, s]} is not a position; these are 0..{n - 1}")
+    unsorted = np.argwhere(table[:, 1:] <= table[:, :-1])
+    if len(unsorted):
+        t = unsorted[0, 0]
+        raise ValueError(f"table[{t}]={table[t].tolist()}; a row must be increasing positions")
+    meeting = _first_meeting(table, n, max_overlap)
+    if meeting:
+        t, u, shared = meeting
+        raise ValueError(
+            f"table rows {t} and {u} share {shared} positions; "
+            f"at most max_overlap={max_overlap} are allowed"
+        )
+    return table
+
+
+def load(table: Table, *, n: int) -> Int[np.ndarray, " n"]:
+    """The number c_p of circuits on each position p."""
+    return np.bincount(check_table(table, n=n, max_overlap=inf).ravel(), minlength=n)
+
+
+def mean_overlap(table: Table, *, n: int) -> float:
+    """The exact mean of <e_t|e_u>/S over ordered pairs t != u: sum_p c_p (c_p - 1) / (S T (T-1)).
+
+    Not zero, since overlaps are never negative: about S d/D.
+    """
+    T, S = table.shape
+    c = load(table, n=n)
+    return float(c @ (c - 1)) / (S * count("T", T, low=2) * (T - 1))
+
+
+def mean_squared_overlap(table: Table, *, n: int) -> float:
+    """The exact mean of (<e_t|e_u>/S)^2 over ordered pairs t != u (left side of 6.3).
+
+    Where rows share at most one position this is sum_p c_p (c_p - 1) / (S^2 T (T-1)). In general
+    sum_{t,u} <e_t|e_u>^2 = sum_{p,q} N_pq^2 with N_pq the number of circuits on both p and q.
+    """
+    T, S = table.shape
+    c = load(table, n=n)
+    _, together = np.unique(_codes(table, n, 2), return_counts=True)
+    squares = c @ c + 2 * (together @ together) - T * S**2
+    return float(squares) / (S**2 * count("T", T, low=2) * (T - 1))
+
+
+def _progressions(n: int, S: int) -> Iterator[tuple[int, int]]:
+    """(start, step) of every row of `prime_steps`, in the post's order."""
+    for step in _steps(n, S):
+        for shift in range(step):
+            for start in range(shift, n - (S - 1) * step, S * step):
+                yield start, step
+
+
+def _steps(n: int, S: int) -> Iterator[int]:
+    """Steps that no prime below S divides; for composite S also these times S, S^2, ..."""
+    if S == 1:
+        yield 1
+        return
+    primes = [p for p in range(2, S) if _is_prime(p)]
+    largest = (n - 1) // (S - 1)
+    for step in range(1, largest + 1):
+        if all(step % p for p in primes):
+            while step <= largest:
+                yield step
+                step = largest + 1 if _is_prime(S) else step * S
+
+
+def _is_prime(number: int) -> bool:
+    return number > 1 and all(number % k for k in range(2, int(number**0.5) + 1))
+
+
+def _codes(table: Table, n: int, size: int) -> Int[np.ndarray, "T subsets"]:
+    """One integer for each `size`-subset of each row's positions; equal subsets, equal integers."""
+    columns = combinations(range(table.shape[1]), size)
+    subsets = table[:, np.array(list(columns), dtype=np.int64).reshape(-1, size)]
+    return np.ravel_multi_index(tuple(np.moveaxis(subsets, -1, 0)), (n,) * size)
+
+
+def _first_meeting(table: Table, n: int, max_overlap: float) -> tuple[int, int, int] | None:
+    """Two rows that share more than max_overlap positions, and how many; None if no rows do.
+
+    They do exactly if some set of max_overlap + 1 positions lies in both.
+    """
+    T, S = table.shape
+    if max_overlap >= S:
+        return None
+    size = count("max_overlap", max_overlap, low=0) + 1
+    code = _codes(table, n, size).ravel()
+    order = np.argsort(code, kind="stable")
+    same = np.flatnonzero(code[order][1:] == code[order][:-1])
+    if not len(same):
+        return None
+    t, u = sorted(order[same[0] : same[0] + 2] // comb(S, size))
+    return int(t), int(u), len(np.intersect1d(table[t], table[u]))

@@ -1,0 +1,15 @@
+"""The check on counts that every module shares."""
+
+from operator import index
+
+
+def count(name: str, value: object, *, low: int = 1, high: int | None = None) -> int:
+    """The integer `value`, or a ValueError that names it and the range low..high."""
+    allowed = f"an integer >= {low}" if high is None else f"an integer in {low}..{high}"
+    try:
+        number = index(value)  # type: ignore[arg-type]  # the TypeError is the answer
+    except TypeError:
+        raise ValueError(f"{name}={value!r} is not allowed; {name} must be {allowed}") from None
+    if isinstance(value, bool) or number < low or (high is not None and number > high):
+        raise ValueError(f"{name}={value!r} is not allowed; {name} must be {allowed}")
+    return number

@@ -1,0 +1,360 @@
+"""One wide network that computes all circuits: circuits + allocation -> W, B (section 5.4)."""
+
+import json
+from collections.abc import Callable
+from os import PathLike
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
+
+from cisp.allocation import Table, check_table, prime_steps, random_subsets
+from cisp.arguments import count
+from cisp.circuits import Seed, SmallCircuits, check_inputs
+
+
+def superpose(
+    circuits: SmallCircuits,
+    *,
+    D: int,
+    S: int,
+    L: int | None = None,
+    rng: Seed = 0,
+    allocate: Callable[..., Table] = prime_steps,
+    w_mean: Tensor | None = None,
+    max_overlap: float = 1,
+) -> "Network":
+    """The network of width D that computes all circuits, each neuron spread over S positions.
+
+    Section 5.4. `allocate(T=, n=, S=)` gives a table of positions with n = D/d; each layer deals
+    the circuits over it afresh. chi balances each layer's embedding matrix (5.24). w_mean is the
+    mean split off in 5.20: the sample mean of 5.18 unless given (the post's code gives the mean
+    over all angles).
+
+    Raises ValueError if d does not divide D, if S > n, if the allocation cannot place T circuits or
+    lets two of them share more than max_overlap positions, or if no chi balances a layer.
+
+    >>> from cisp import conditional_rotations
+    >>> network = superpose(conditional_rotations(T=20), D=100, S=3, L=2)
+    >>> tuple(network.W(2).shape)
+    (100, 100)
+    """
+    T, d = circuits.T, circuits.d
+    n = _positions(D, d)
+    count("S", S, high=n)
+    circuits = circuits.with_layers(circuits.L if L is None else L)
+    table = check_table(allocate(T=T, n=n, S=S), n=n, max_overlap=max_overlap)
+    if table.shape != (T, S):
+        raise ValueError(f"allocate gave a table of shape {table.shape}; it must be ({T}, {S})")
+    rng = np.random.default_rng(rng)
+    tables = np.stack([table[rng.permutation(T)] for _ in range(circuits.L)])
+    chi = [0.0] + [_balance(tables[k], tables[k - 1], n) for k in range(1, circuits.L)]
+    w_mean = circuits.w_mean if w_mean is None else torch.as_tensor(w_mean).to(circuits.w)
+    if w_mean.shape not in ((d, d), (circuits.L, d, d)):
+        raise ValueError(
+            f"w_mean has shape {tuple(w_mean.shape)}; "
+            f"it must be ({d}, {d}) or ({circuits.L}, {d}, {d})"
+        )
+    return Network(
+        circuits, torch.from_numpy(tables), torch.tensor(chi, dtype=torch.float64), w_mean, D=D
+    )
+
+
+class Network(nn.Module):
+    """The superposed network A^l = ReLU(W^l A^{l-1} + B^l) of width D, made by `superpose`.
+
+    Equation 5.17. Activations keep their block axis: (..., d, n) with n = D/d, neuron (i, p) of
+    the flat network being i n + p (5.14). The forward pass never builds W. With the embedding
+    matrix W_emb = (1/S + chi) P - chi 11^T, where P marks the entries that any circuit uses, and
+    P = sum_t |e_t^l><e_t^{l-1}| - X, where X counts how often an entry is used beyond once,
+
+        W^l A = sum_t |e_t^l> (w_t + S chi w_mean) a_hat_t
+                - w_mean [(1/S + chi) X + chi 11^T] A,         a_hat_t = <e_t^{l-1}|A> / S,
+
+    which gathers S positions for each circuit, multiplies by a d x d matrix, scatters to S
+    positions and corrects for X, whose entries are few. The read-outs (5.30) are its first step.
+
+    tables: (L, T, S) ints, row l-1 for layer l. chi: (L,), chi[l-1] for layer l, chi[0] unused.
+    """
+
+    w: Tensor
+    b: Tensor
+    w_mean: Tensor
+    tables: Tensor
+    chi: Tensor
+
+    def __init__(
+        self, circuits: SmallCircuits, tables: Tensor, chi: Tensor, w_mean: Tensor, *, D: int
+    ) -> None:
+        super().__init__()
+        self.D, self.T, self.d = D, circuits.T, circuits.d
+        self.n = _positions(D, circuits.d)
+        self.L, _, self.S = tables.shape
+        device = circuits.w.device
+        self.register_buffer("tables", tables.to(device))
+        self.register_buffer("chi", chi.to(device))
+        for name in ("w", "b", "w_mean", "input_mean", "input_map"):
+            self.register_buffer(name, w_mean if name == "w_mean" else getattr(circuits, name))
+        self.register_buffer("theta", circuits.theta)
+        self._readout_names = list(circuits.readouts)
+        for k, matrix in enumerate(circuits.readouts.values()):
+            self.register_buffer(f"readout_{k}", matrix)
+        layers = [_Layer(tables[k], tables[max(k - 1, 0)], self.n) for k in range(self.L)]
+        self.layers = nn.ModuleList(layers).to(device)
+
+    @property
+    def circuits(self) -> SmallCircuits:
+        """The circuits that the network computes, in its dtype and on its device."""
+        return SmallCircuits(
+            w=self.w,
+            b=self.b,
+            readouts={k: getattr(self, f"readout_{i}") for i, k in enumerate(self._readout_names)},
+            theta=self.theta,
+            L=self.L,
+            input_mean=self.input_mean,
+            input_map=self.input_map,
+        )
+
+    def sample(
+        self, *, batch: int, z: int, rng: Seed = 0
+    ) -> tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z d"]]:
+        """Random active circuits, z of T without replacement, and their inputs (active, a0)."""
+        rng = np.random.default_rng(rng)
+        count("batch", batch), count("z", z, high=self.T)
+        active = random_subsets(T=batch, n=self.T, S=z, rng=rng)
+        a0 = self.circuits.sample_inputs(batch=batch, z=z, rng=rng)
+        return torch.from_numpy(active).to(self.tables.device), a0
+
+    def embed(
+        self, a0: Float[Tensor, "batch z d"], active: Int[Tensor, "batch z"]
+    ) -> Float[Tensor, "batch d n"]:
+        """The network's input A^0 = sum_t w_t^1 a_t^0 |e_t^1> over the active circuits (5.25)."""
+        check_inputs(self.circuits, a0, active)
+        w, _ = self._weights(1)
+        values = torch.einsum("bzij,bzj->bzi", w[active], a0)
+        positions = self.tables[0][active].unsqueeze(2).expand(-1, -1, self.d, -1)
+        A0 = a0.new_zeros(len(a0), self.d, self.n)
+        return A0.scatter_add(
+            2,
+            positions.transpose(1, 2).flatten(2),
+            _repeat(values, self.S).transpose(1, 2).flatten(2),
+        )
+
+    def forward(self, A0: Float[Tensor, "batch d n"]) -> Float[Tensor, "layers batch d n"]:
+        """All activations A^0..A^L; A^0 is the input before bias and ReLU (5.17, 5.26, 5.27)."""
+        if A0.ndim != 3 or A0.shape[1:] != (self.d, self.n):
+            raise ValueError(
+                f"A0 has shape {tuple(A0.shape)}; it must be (batch, {self.d}, {self.n})"
+            )
+        A = [
+            A0.permute(2, 1, 0)
+        ]  # positions first, batch last: what gathers and scatters like best
+        for layer in range(1, self.L + 1):
+            pre = A[-1] if layer == 1 else self._multiply(A[-1], layer)
+            A.append(torch.relu(pre + self._weights(layer)[1].unsqueeze(-1)))
+        return torch.stack(A).permute(0, 3, 2, 1)
+
+    def readout(
+        self, A: Float[Tensor, "*layers batch d n"], layer: int
+    ) -> Float[Tensor, "batch T d"]:
+        """The estimates a_hat_t^l = <e_t^l|A^l> / S of every circuit's activations (5.30).
+
+        A is the whole result of a forward pass, or the activations (batch, d, n) of that layer.
+        """
+        count("layer", layer, high=self.L)
+        A = A[layer] if A.ndim == 4 else A
+        if A.ndim != 3 or A.shape[1:] != (self.d, self.n):
+            raise ValueError(
+                f"A has shape {tuple(A.shape)} at layer {layer}; "
+                f"it must be (batch, {self.d}, {self.n})"
+            )
+        gathered = self._layer(layer).gather(A.permute(2, 1, 0).flatten(1))
+        return gathered.unflatten(1, (self.d, -1)).permute(2, 0, 1) / self.S
+
+    def W_emb(self, layer: int) -> Float[Tensor, "n n"]:
+        """The dense embedding matrix of layer 2..L: 1/S where used, else -chi (5.23)."""
+        count("layer", layer, low=2, high=self.L)
+        rows, columns = self.tables[layer - 1].unsqueeze(-1), self.tables[layer - 2].unsqueeze(-2)
+        dense = self.w.new_full((self.n, self.n), -float(self.chi[layer - 1]))
+        dense[rows, columns] = 1 / self.S
+        return dense
+
+    def W(self, layer: int) -> Float[Tensor, "D D"]:
+        """The dense weights W^l of layer 1..L, blocks stacked as in 5.14 (5.20; W^1 = I, 5.26)."""
+        W = self.shared(layer)
+        if layer > 1:
+            rows = self.tables[layer - 1][:, :, None].expand(-1, -1, self.S)
+            columns = self.tables[layer - 2][:, None, :].expand(-1, self.S, -1)
+            parts = (self._weights(layer)[0] - self._mean(layer)) / self.S  # (T, d, d)
+            blocks = W.reshape(self.d, self.n, self.d, self.n).permute(1, 3, 0, 2)
+            blocks = blocks.index_put((rows, columns), parts[:, None, None], accumulate=True)
+            W = blocks.permute(2, 0, 3, 1).reshape(self.D, self.D)
+        return W
+
+    def B(self, layer: int) -> Float[Tensor, " D"]:
+        """The bias |B^l> = b^l |1>: each block's own constant (5.28)."""
+        return self._weights(layer)[1].repeat_interleave(self.n)
+
+    def shared(self, layer: int) -> Float[Tensor, "D D"]:
+        """What W(layer) holds beyond the circuits' own parts: w_mean (x) W_emb, or I in layer 1."""
+        if count("layer", layer, high=self.L) == 1:
+            return torch.eye(self.D).to(self.w)
+        return torch.kron(self._mean(layer), self.W_emb(layer))
+
+    def component(self, layer: int, t: int) -> Float[Tensor, "D D"]:
+        """Circuit t's own part of W(layer): (1/S) Delta w_t (x) |e_t^l><e_t^{l-1}| (5.20).
+
+        W(layer) = shared(layer) + the sum of all components. In layer 1 a circuit has no part, W
+        being the identity: its first weights are applied by `embed`.
+        """
+        count("layer", layer, high=self.L), count("t", t, low=0, high=self.T - 1)
+        part = torch.zeros(self.d, self.n, self.d, self.n).to(self.w)
+        if layer > 1:
+            rows, columns = self.tables[layer - 1, t], self.tables[layer - 2, t]
+            delta_w = self._weights(layer)[0][t] - self._mean(layer)
+            part[:, rows[:, None], :, columns[None, :]] = delta_w / self.S
+        return part.reshape(self.D, self.D)
+
+    def to_dense(self) -> nn.Sequential:
+        """The same function as plain Linear and ReLU layers: A^0 (batch, D) -> A^L (batch, D)."""
+        modules: list[nn.Module] = []
+        for layer in range(1, self.L + 1):
+            linear = nn.Linear(self.D, self.D, device="meta")
+            linear.weight, linear.bias = nn.Parameter(self.W(layer)), nn.Parameter(self.B(layer))
+            modules += [linear, nn.ReLU()]
+        return nn.Sequential(*modules)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the network to a safetensors file, to be read by `Network.load`."""
+        about = {
+            "format": "cisp network 1",
+            "D": str(self.D),
+            "readouts": json.dumps(self._readout_names),
+        }
+        own = {
+            k: v.contiguous() for k, v in self.state_dict().items() if not k.startswith("layers.")
+        }
+        save_file(own, path, metadata=about)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "Network":
+        """The network written by `save`, bit for bit. Raises ValueError for any other file."""
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            if about.get("format") != "cisp network 1":
+                raise ValueError(
+                    f"path={str(path)!r} holds format {about.get('format')!r}; "
+                    "it must be 'cisp network 1', as written by Network.save"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = json.loads(about["readouts"])
+        circuits = SmallCircuits(
+            readouts={name: tensors[f"readout_{k}"] for k, name in enumerate(names)},
+            theta=tensors.get("theta"),
+            L=len(tensors["tables"]),
+            **{name: tensors[name] for name in ("w", "b", "input_mean", "input_map")},
+        )
+        return cls(
+            circuits, tensors["tables"], tensors["chi"], tensors["w_mean"], D=int(about["D"])
+        )
+
+    def _layer(self, layer: int) -> "_Layer":
+        found = self.layers[layer - 1]
+        assert isinstance(found, _Layer)
+        return found
+
+    def _weights(self, layer: int) -> tuple[Tensor, Tensor]:
+        return (
+            self.w if self.w.ndim == 3 else self.w[layer - 1],
+            self.b if self.b.ndim == 1 else self.b[layer - 1],
+        )
+
+    def _mean(self, layer: int) -> Tensor:
+        return self.w_mean if self.w_mean.ndim == 2 else self.w_mean[layer - 1]
+
+    def _multiply(self, A: Float[Tensor, "n d batch"], layer: int) -> Float[Tensor, "n d batch"]:
+        """W^l A in the structured form that the class explains."""
+        (w, _), w_mean, chi = self._weights(layer), self._mean(layer), float(self.chi[layer - 1])
+        before, after = self._layer(layer - 1), self._layer(layer)
+        gathered = before.gather(A.flatten(1)).unflatten(1, A.shape[1:])
+        own = after.scatter(((w / self.S + chi * w_mean) @ gathered).flatten(1))
+        twice = (1 / self.S + chi) * after.excess(A.flatten(1)) + chi * A.flatten(1).sum(0)
+        return own.unflatten(1, A.shape[1:]) - w_mean @ twice.unflatten(1, A.shape[1:])
+
+
+class _Layer(nn.Module):
+    """The index arithmetic of one layer, as sums over bags of rows of a (rows, columns) matrix."""
+
+    def __init__(self, table: Tensor, before: Tensor, n: int) -> None:
+        super().__init__()
+        T, S = table.shape
+        order = table.flatten().argsort(stable=True)
+        pairs = (table.unsqueeze(-1) * n + before.unsqueeze(-2)).flatten()
+        entries, times = pairs.unique(return_counts=True)
+        entries, times = entries[times > 1], times[times > 1] - 1
+        for name, value in {
+            "positions": table,
+            "circuits": order // S,
+            "circuit_bags": _bags(table.flatten()[order], n),
+            "columns": entries % n,
+            "column_bags": _bags(entries // n, n),
+            "times": times,
+        }.items():
+            self.register_buffer(name, value.contiguous(), persistent=False)
+
+    def gather(self, A: Float[Tensor, "n k"]) -> Float[Tensor, "T k"]:
+        """<e_t|A> for each circuit t."""
+        return embedding_bag(self.positions, A, mode="sum")
+
+    def scatter(self, a: Float[Tensor, "T k"]) -> Float[Tensor, "n k"]:
+        """sum_t |e_t> a_t."""
+        return embedding_bag(self.circuits, a, self.circuit_bags, mode="sum")
+
+    def excess(self, A: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """X A, where X counts the circuits beyond the first on each entry of W_emb."""
+        times = self.times.to(A)
+        return embedding_bag(
+            self.columns, A, self.column_bags, mode="sum", per_sample_weights=times
+        )
+
+
+def _bags(sorted_rows: Tensor, n: int) -> Tensor:
+    """Where the run of each row 0..n-1 starts in sorted_rows."""
+    return torch.searchsorted(sorted_rows, torch.arange(n, device=sorted_rows.device))
+
+
+def _balance(table: Table, before: Table, n: int) -> float:
+    """The chi with E_{t != u} <e_t^l|W_emb|e_u^{l-1}> = 0 over all ordered pairs (5.24).
+
+    Of the T (T-1) S^2 entries that these brackets add up, M are 1/S and the others -chi, so
+    chi = M / (S (T (T-1) S^2 - M)). With c the load, M = c^l . P c^{l-1} less the T S^2 entries of
+    the pairs t = u. A single circuit has no pairs; its chi is 0.
+    """
+    T, S = table.shape
+    entries = np.unique(table[:, :, None] * n + before[:, None, :])
+    c, c_before = np.bincount(table.ravel(), minlength=n), np.bincount(before.ravel(), minlength=n)
+    M = int(c[entries // n] @ c_before[entries % n]) - T * S**2
+    rest = T * (T - 1) * S**2 - M
+    if T > 1 and rest == 0:
+        raise ValueError(
+            f"T={T} circuits use every entry of the {n} x {n} embedding matrix at S={S}, so no chi "
+            "solves 5.24; take fewer circuits or a larger D"
+        )
+    return M / (S * rest) if T > 1 else 0.0
+
+
+def _positions(D: int, d: int) -> int:
+    """n = D/d, the positions in a block."""
+    if count("D", D) % d:
+        raise ValueError(
+            f"D={D} is not divisible by the circuits' d={d}; D must be a multiple of {d}"
+        )
+    return D // d
+
+
+def _repeat(values: Float[Tensor, "batch z d"], S: int) -> Float[Tensor, "batch z d S"]:
+    return values.unsqueeze(-1).expand(-1, -1, -1, S)

@@ -1,0 +1,82 @@
+"""Figures: arrays and axes in, axes out; points are measured, lines are theory."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+
+PALETTE = sns.color_palette("colorblind")
+ROTATION, INDICATOR = PALETTE[0], PALETTE[3]
+ACTIVE, INACTIVE = PALETTE[0], PALETTE[7]
+
+
+def use_style() -> None:
+    """Set the one figure style of the book."""
+    sns.set_theme(style="ticks", palette="colorblind", font_scale=0.95)
+    plt.rcParams.update(
+        {
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 110,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlelocation": "left",
+            "axes.titlesize": "medium",
+            "legend.frameon": False,
+        }
+    )
+
+
+def planes(
+    axes: Sequence[Axes],
+    x: Float[np.ndarray, "layers k 2"],
+    x_hat: Float[np.ndarray, "layers k 2"] | None = None,
+) -> Sequence[Axes]:
+    """One plane a layer: rings are true vectors, dots joined to them estimates."""
+    for layer, ax in enumerate(axes):
+        for k, true in enumerate(x[layer]):
+            color = PALETTE[k % len(PALETTE)]
+            if x_hat is not None:
+                ax.plot(*zip(true, x_hat[layer, k], strict=True), color=color, lw=1)
+                ax.plot(
+                    *x_hat[layer, k], "o", color=color, ms=4, label="estimate" if k == 0 else ""
+                )
+            ax.plot(
+                *true, "o", mfc="none", mec=color, ms=8, mew=1.5, label="true" if k == 0 else ""
+            )
+        ax.add_artist(plt.Circle((0, 0), 1, fill=False, lw=0.6, color="0.7", zorder=0))
+        ax.set(aspect="equal", xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), title=f"layer {layer}")
+        ax.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlabel="$x_0$")
+    axes[0].set_ylabel("$x_1$")
+    return axes
+
+
+def curves(
+    ax: Axes, x: Float[np.ndarray, " k"], lines: Mapping[str, Float[np.ndarray, " k"]]
+) -> Axes:
+    """Named lines over a common x, the first drawn strongest, each labelled in the legend."""
+    for k, (name, y) in enumerate(lines.items()):
+        ax.plot(x, y, label=name, lw=2.5 - 0.8 * (k > 0), ls=("-", "--", ":", "-.")[k % 4])
+    ax.legend()
+    return ax
+
+
+def table_rows(ax: Axes, table: Int[np.ndarray, "T S"], *, n: int) -> Axes:
+    """Each circuit's positions as a row of marks joined by a thin line."""
+    for t, row in enumerate(table):
+        ax.plot(row, np.full_like(row, t), "-", color="0.8", lw=0.6, zorder=0)
+    ax.plot(
+        table.ravel(), np.repeat(np.arange(len(table)), table.shape[1]), "s", ms=3, color=ACTIVE
+    )
+    ax.set(xlim=(-1, n), ylim=(len(table), -1), xlabel="position $p$", ylabel="circuit $t$")
+    return ax
+
+
+def matrix(ax: Axes, values: Float[np.ndarray, "rows columns"], *, limit: float) -> Axes:
+    """A matrix as an image, blue negative, white zero, red positive, with its colour bar."""
+    image = ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.7)
+    bar.outline.set_visible(False)  # type: ignore[operator]  # a Spine, not the collection typed
+    return ax

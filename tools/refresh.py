@@ -1,0 +1,42 @@
+"""Execute notebooks in place and keep text outputs only, so that a second run changes nothing."""
+
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+DROPPED = ("image/", "application/vnd")
+
+
+def refresh(path: Path) -> None:
+    """Run one notebook in its own folder; store counts, text outputs and minimal metadata."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02d}"
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            for kind in [k for k in data if k.startswith(DROPPED)]:
+                del data[kind]
+            output.pop("metadata", None) if output.output_type == "stream" else None
+            if "metadata" in output:
+                output.metadata = {k: v for k, v in output.metadata.items() if k == "scrapbook"}
+    nbformat.validate(notebook)
+    nbformat.write(notebook, path)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        print(name, flush=True)
+        refresh(Path(name))
