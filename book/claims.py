@@ -1,4 +1,4 @@
-"""Numbers in prose: checked where they are computed, then glued so that a sentence can cite them."""
+"""Numbers in prose: checked where they are computed, then glued for sentences to cite."""
 
 from myst_nb import glue
 

@@ -116,7 +116,8 @@ class SmallCircuits:
     def to(self, target: torch.dtype | torch.device | str) -> "SmallCircuits":
         """The same circuits in another floating dtype or on another device."""
         moved = {k: v.to(target) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, **moved, readouts={k: m.to(target) for k, m in self.readouts.items()})
+        readouts = {k: m.to(target) for k, m in self.readouts.items()}
+        return replace(self, readouts=readouts, **moved)  # type: ignore[arg-type]  # all tensors
 
     def with_layers(self, L: int) -> "SmallCircuits":
         """The circuits run for L layers; raises if their weights or biases end earlier."""
@@ -156,7 +157,6 @@ class SmallCircuits:
 def conditional_rotations(
     *,
     T: int | None = None,
-    L: int | None = None,
     theta: object = None,
     rng: Seed = 0,
     dtype: torch.dtype | None = None,
@@ -194,7 +194,6 @@ def conditional_rotations(
             "rotation": torch.tensor([[-1.0, 1, 1, 0], [-1, 1, 0, 1]]),
         },
         theta=angles.to(kind),
-        L=L,
         input_mean=torch.tensor([1.5, 0.5, 1, 1]),
         input_map=torch.eye(4)[:, 2:],
     )
@@ -213,7 +212,6 @@ def step_indicators(
         w=w.clone(),
         b=torch.tensor([-0.5, -1.5]),
         readouts={"indicator": torch.tensor([[1.0, -1]])},
-        L=L,
         input_mean=torch.tensor([1.5, 0.5]),
         input_map=torch.zeros(2, 1),
     )
@@ -222,7 +220,6 @@ def step_indicators(
 def one_relu_rotations(
     *,
     T: int | None = None,
-    L: int | None = None,
     theta: object = None,
     rng: Seed = 0,
     dtype: torch.dtype | None = None,
@@ -245,7 +242,6 @@ def one_relu_rotations(
             "rotation": torch.tensor([[-1.0, 1, 0], [-1, 0, 1]]),
         },
         theta=angles.to(kind),
-        L=L,
         input_mean=torch.ones(3),
         input_map=torch.eye(3)[:, 1:],
     )

@@ -86,6 +86,9 @@ class Network(nn.Module):
     w_mean: Tensor
     tables: Tensor
     chi: Tensor
+    theta: Tensor | None
+    input_mean: Tensor
+    input_map: Tensor
 
     def __init__(
         self, circuits: SmallCircuits, tables: Tensor, chi: Tensor, w_mean: Tensor, *, D: int
@@ -288,6 +291,13 @@ class Network(nn.Module):
 
 class _Layer(nn.Module):
     """The index arithmetic of one layer, as sums over bags of rows of a (rows, columns) matrix."""
+
+    positions: Tensor
+    circuits: Tensor
+    circuit_bags: Tensor
+    columns: Tensor
+    column_bags: Tensor
+    times: Tensor
 
     def __init__(self, table: Tensor, before: Tensor, n: int) -> None:
         super().__init__()

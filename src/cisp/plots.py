@@ -7,6 +7,7 @@ import numpy as np
 import seaborn as sns
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.patches import Circle
 
 PALETTE = sns.color_palette("colorblind")
 ROTATION, INDICATOR = PALETTE[0], PALETTE[3]
@@ -46,7 +47,7 @@ def planes(
             ax.plot(
                 *true, "o", mfc="none", mec=color, ms=8, mew=1.5, label="true" if k == 0 else ""
             )
-        ax.add_artist(plt.Circle((0, 0), 1, fill=False, lw=0.6, color="0.7", zorder=0))
+        ax.add_artist(Circle((0, 0), 1, fill=False, lw=0.6, color="0.7", zorder=0))
         ax.set(aspect="equal", xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), title=f"layer {layer}")
         ax.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlabel="$x_0$")
     axes[0].set_ylabel("$x_1$")
@@ -78,5 +79,5 @@ def matrix(ax: Axes, values: Float[np.ndarray, "rows columns"], *, limit: float)
     """A matrix as an image, blue negative, white zero, red positive, with its colour bar."""
     image = ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.7)
-    bar.outline.set_visible(False)  # type: ignore[operator]  # a Spine, not the collection typed
+    bar.outline.set_visible(False)
     return ax
