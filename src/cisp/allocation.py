@@ -19,10 +19,10 @@ Table = Int[np.ndarray, "T S"]
 def prime_steps(*, T: int, n: int, S: int) -> Table:
     """T rows of S positions of which any two rows share at most one: the post's allocation.
 
-    Section 5.4.1 (5.21, 5.22). Rows are arithmetic progressions i, i+s, ..., i+(S-1)s. Two of the
-    same step s are disjoint. Two of steps s < r could only share two positions if a r = b s with
-    0 < a, b < S; no prime below S divides a step, so r/s would have to divide some b < S, and the
-    multiples s S, s S^2, ... are too large for that.
+    Section 5.4.1 (5.21, 5.22). Rows are arithmetic progressions of S positions. Two of one
+    step are disjoint. Two of the steps r S^j and s S^k, with r and s free of primes below S, share
+    two positions only if a r S^j = b s S^k with 0 < a, b < S. Primes from S on occur in r and s
+    alone, so r = s, and a S^j = b S^k leaves j = k: the steps are the same.
 
     Raises ValueError if T is beyond `prime_steps_capacity`.
 

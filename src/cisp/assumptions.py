@@ -135,12 +135,14 @@ def weights_are_uncorrelated(circuits: SmallCircuits) -> Finding:
 
 
 def _worst(values: Float[Tensor, "*layers t k"], *, largest: bool) -> tuple[float, int, int]:
-    """The extreme of values (nan last), the circuit and the layer (1..L) that have it."""
+    """The extreme of values (nan last), the circuit and the layer (1..L) that have it.
+
+    Of values that agree to six decimals the first wins, so that rounding does not choose.
+    """
     full = values if values.ndim == 3 else values.unsqueeze(0)
-    flat = torch.nan_to_num(
-        full if largest else -full, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf
-    )
-    layer, circuit, neuron = (int(k) for k in torch.unravel_index(flat.argmax(), flat.shape))
+    key = (full if largest else -full).round(decimals=6)
+    key = torch.nan_to_num(key, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    layer, circuit, neuron = (int(k) for k in torch.unravel_index(key.argmax(), key.shape))
     return float(full[layer, circuit, neuron]), circuit, layer + 1
 
 
