@@ -1,6 +1,10 @@
-"""Execute notebooks in place and keep text outputs only, so that a second run changes nothing."""
+"""Execute notebooks in place and keep text outputs only, so that a second run changes nothing.
+
+The figure of the introduction is kept beside it, for the README.
+"""
 
 import sys
+from base64 import b64decode
 from pathlib import Path
 
 import nbformat
@@ -28,6 +32,8 @@ def refresh(path: Path) -> None:
         cell.id = f"cell-{number:02d}"
         for output in cell.get("outputs", []):
             data = output.get("data", {})
+            if path.stem == "intro" and "image/png" in data:
+                (path.parent / "_static" / "intro.png").write_bytes(b64decode(data["image/png"]))
             for kind in [k for k in data if k.startswith(DROPPED)]:
                 del data[kind]
             output.pop("metadata", None) if output.output_type == "stream" else None
