@@ -17,10 +17,12 @@ from cisp.circuits import (
     one_relu_rotations,
     step_indicators,
 )
+from cisp.experiment import Measurement, measure, measure_masked, sweep
 from cisp.network import Network, superpose
 from cisp.readout import errors, estimates
 
 __all__ = [
+    "Measurement",
     "Network",
     "SmallCircuits",
     "check_assumptions",
@@ -32,10 +34,13 @@ __all__ = [
     "load",
     "mean_overlap",
     "mean_squared_overlap",
+    "measure",
+    "measure_masked",
     "one_relu_rotations",
     "prime_steps",
     "prime_steps_capacity",
     "random_subsets",
     "step_indicators",
     "superpose",
+    "sweep",
 ]

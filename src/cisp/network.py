@@ -1,7 +1,7 @@
 """One wide network that computes all circuits: circuits + allocation -> W, B (section 5.4)."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from os import PathLike
 
 import numpy as np
@@ -106,8 +106,8 @@ class Network(nn.Module):
         self._readout_names = list(circuits.readouts)
         for k, matrix in enumerate(circuits.readouts.values()):
             self.register_buffer(f"readout_{k}", matrix)
-        layers = [_Layer(tables[k], tables[max(k - 1, 0)], self.n) for k in range(self.L)]
-        self.layers = nn.ModuleList(layers).to(device)
+        indices = [_Index(tables[k], tables[max(k - 1, 0)], self.n) for k in range(self.L)]
+        self.indices = nn.ModuleList(indices).to(device)
 
     @property
     def circuits(self) -> SmallCircuits:
@@ -137,15 +137,13 @@ class Network(nn.Module):
     ) -> Float[Tensor, "batch d n"]:
         """The network's input A^0 = sum_t w_t^1 a_t^0 |e_t^1> over the active circuits (5.25)."""
         check_inputs(self.circuits, a0, active)
-        w, _ = self._weights(1)
-        values = torch.einsum("bzij,bzj->bzi", w[active], a0)
-        positions = self.tables[0][active].unsqueeze(2).expand(-1, -1, self.d, -1)
-        A0 = a0.new_zeros(len(a0), self.d, self.n)
-        return A0.scatter_add(
-            2,
-            positions.transpose(1, 2).flatten(2),
-            _repeat(values, self.S).transpose(1, 2).flatten(2),
-        )
+        values = torch.einsum("bzij,bzj->bzi", self._weights(1)[0][active], a0)
+        positions = self.tables[0][active].unsqueeze(-1)  # (batch, z, S, 1)
+        blocks = torch.arange(self.d, device=active.device)
+        inputs = torch.arange(len(a0), device=active.device)[:, None, None, None]
+        A0 = a0.new_zeros(self.n, self.d, len(a0))
+        A0 = A0.index_put((positions, blocks, inputs), values.unsqueeze(2), accumulate=True)
+        return A0.permute(2, 1, 0)
 
     def forward(self, A0: Float[Tensor, "batch d n"]) -> Float[Tensor, "layers batch d n"]:
         """All activations A^0..A^L; A^0 is the input before bias and ReLU (5.17, 5.26, 5.27)."""
@@ -153,13 +151,28 @@ class Network(nn.Module):
             raise ValueError(
                 f"A0 has shape {tuple(A0.shape)}; it must be (batch, {self.d}, {self.n})"
             )
-        A = [
-            A0.permute(2, 1, 0)
-        ]  # positions first, batch last: what gathers and scatters like best
+        A = [A for A, _ in self.stream(A0.permute(2, 1, 0))]
+        return torch.cat([A0.unsqueeze(0), torch.stack(A).permute(0, 3, 2, 1)])
+
+    def stream(
+        self, A0: Float[Tensor, "n d batch"], keep: Float[Tensor, "layers n batch"] | None = None
+    ) -> Iterator[tuple[Float[Tensor, "n d batch"], Float[Tensor, "T d batch"]]]:
+        """A^l and <e_t^l|A^l> = S a_hat_t^l for l = 1..L, positions first and batch last.
+
+        The layout in which gathers and scatters are fastest; nothing older than one layer is held.
+        `keep` multiplies the activations of each layer position by position: 0 silences a neuron.
+        """
+        A, gathered = A0, A0
         for layer in range(1, self.L + 1):
-            pre = A[-1] if layer == 1 else self._multiply(A[-1], layer)
-            A.append(torch.relu(pre + self._weights(layer)[1].unsqueeze(-1)))
-        return torch.stack(A).permute(0, 3, 2, 1)
+            first = layer == 1
+            pre = (
+                A + self._weights(1)[1][:, None]
+                if first
+                else self._preactivations(A, gathered, layer)
+            )
+            A = torch.relu(pre) if keep is None else torch.relu(pre) * keep[layer - 1].unsqueeze(1)
+            gathered = self._index(layer).gather(A.flatten(1)).unflatten(1, A.shape[1:])
+            yield A, gathered
 
     def readout(
         self, A: Float[Tensor, "*layers batch d n"], layer: int
@@ -175,7 +188,7 @@ class Network(nn.Module):
                 f"A has shape {tuple(A.shape)} at layer {layer}; "
                 f"it must be (batch, {self.d}, {self.n})"
             )
-        gathered = self._layer(layer).gather(A.permute(2, 1, 0).flatten(1))
+        gathered = self._index(layer).gather(A.permute(2, 1, 0).flatten(1))
         return gathered.unflatten(1, (self.d, -1)).permute(2, 0, 1) / self.S
 
     def W_emb(self, layer: int) -> Float[Tensor, "n n"]:
@@ -239,7 +252,7 @@ class Network(nn.Module):
             "readouts": json.dumps(self._readout_names),
         }
         own = {
-            k: v.contiguous() for k, v in self.state_dict().items() if not k.startswith("layers.")
+            k: v.contiguous() for k, v in self.state_dict().items() if not k.startswith("indices.")
         }
         save_file(own, path, metadata=about)
 
@@ -265,9 +278,9 @@ class Network(nn.Module):
             circuits, tensors["tables"], tensors["chi"], tensors["w_mean"], D=int(about["D"])
         )
 
-    def _layer(self, layer: int) -> "_Layer":
-        found = self.layers[layer - 1]
-        assert isinstance(found, _Layer)
+    def _index(self, layer: int) -> "_Index":
+        found = self.indices[layer - 1]
+        assert isinstance(found, _Index)
         return found
 
     def _weights(self, layer: int) -> tuple[Tensor, Tensor]:
@@ -279,17 +292,19 @@ class Network(nn.Module):
     def _mean(self, layer: int) -> Tensor:
         return self.w_mean if self.w_mean.ndim == 2 else self.w_mean[layer - 1]
 
-    def _multiply(self, A: Float[Tensor, "n d batch"], layer: int) -> Float[Tensor, "n d batch"]:
-        """W^l A in the structured form that the class explains."""
-        (w, _), w_mean, chi = self._weights(layer), self._mean(layer), float(self.chi[layer - 1])
-        before, after = self._layer(layer - 1), self._layer(layer)
-        gathered = before.gather(A.flatten(1)).unflatten(1, A.shape[1:])
-        own = after.scatter(((w / self.S + chi * w_mean) @ gathered).flatten(1))
-        twice = (1 / self.S + chi) * after.excess(A.flatten(1)) + chi * A.flatten(1).sum(0)
-        return own.unflatten(1, A.shape[1:]) - w_mean @ twice.unflatten(1, A.shape[1:])
+    def _preactivations(
+        self, A: Float[Tensor, "n d batch"], gathered: Float[Tensor, "T d batch"], layer: int
+    ) -> Float[Tensor, "n d batch"]:
+        """W^l A + B^l in the structured form that the class explains; gathered is <e_t^{l-1}|A>."""
+        (w, b), w_mean, chi = self._weights(layer), self._mean(layer), float(self.chi[layer - 1])
+        index, shape = self._index(layer), A.shape[1:]
+        own = index.scatter(((w / self.S + chi * w_mean) @ gathered).flatten(1)).unflatten(1, shape)
+        twice = index.excess(A.flatten(1), scale=1 / self.S + chi).unflatten(1, shape)
+        everywhere = b[:, None] - chi * w_mean @ A.sum(0)
+        return torch.baddbmm(own, w_mean.expand(self.n, -1, -1), twice, alpha=-1) + everywhere
 
 
-class _Layer(nn.Module):
+class _Index(nn.Module):
     """The index arithmetic of one layer, as sums over bags of rows of a (rows, columns) matrix."""
 
     positions: Tensor
@@ -324,9 +339,9 @@ class _Layer(nn.Module):
         """sum_t |e_t> a_t."""
         return embedding_bag(self.circuits, a, self.circuit_bags, mode="sum")
 
-    def excess(self, A: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-        """X A, where X counts the circuits beyond the first on each entry of W_emb."""
-        times = self.times.to(A)
+    def excess(self, A: Float[Tensor, "n k"], *, scale: float) -> Float[Tensor, "n k"]:
+        """X A times scale, where X counts the circuits beyond the first on each entry of W_emb."""
+        times = self.times.to(A) * scale
         return embedding_bag(
             self.columns, A, self.column_bags, mode="sum", per_sample_weights=times
         )
@@ -364,7 +379,3 @@ def _positions(D: int, d: int) -> int:
             f"D={D} is not divisible by the circuits' d={d}; D must be a multiple of {d}"
         )
     return D // d
-
-
-def _repeat(values: Float[Tensor, "batch z d"], S: int) -> Float[Tensor, "batch z d S"]:
-    return values.unsqueeze(-1).expand(-1, -1, -1, S)
