@@ -80,11 +80,12 @@ def johnson_bound(*, n: int, S: int) -> int:
     return n if S == 1 else n * ((n - 1) // (S - 1)) // S
 
 
-def check_table(table: Table, *, n: int, max_overlap: float = 1) -> Table:
+def check_table(table: Table, *, n: int, max_overlap: int | float = 1) -> Table:
     """The table, if its rows are distinct sorted positions in 0..n-1 that share <= max_overlap.
 
     Raises ValueError naming the first row, or pair of rows, that breaks this (5.21, 5.22).
     """
+    count("n", n)
     table = np.asarray(table)
     if table.ndim != 2 or 0 in table.shape or not np.issubdtype(table.dtype, np.integer):
         raise ValueError(
@@ -118,8 +119,8 @@ def mean_overlap(table: Table, *, n: int) -> float:
 
     Not zero, since overlaps are never negative: about S d/D.
     """
-    T, S = table.shape
     c = load(table, n=n)
+    T, S = table.shape
     return float(c @ (c - 1)) / (S * count("T", T, low=2) * (T - 1))
 
 
@@ -129,8 +130,8 @@ def mean_squared_overlap(table: Table, *, n: int) -> float:
     Where rows share at most one position this is sum_p c_p (c_p - 1) / (S^2 T (T-1)). In general
     sum_{t,u} <e_t|e_u>^2 = sum_{p,q} N_pq^2 with N_pq the number of circuits on both p and q.
     """
-    T, S = table.shape
     c = load(table, n=n)
+    T, S = table.shape
     _, together = np.unique(_codes(table, n, 2), return_counts=True)
     squares = c @ c + 2 * (together @ together) - T * S**2
     return float(squares) / (S**2 * count("T", T, low=2) * (T - 1))
@@ -169,7 +170,7 @@ def _codes(table: Table, n: int, size: int) -> Int[np.ndarray, "T subsets"]:
     return np.ravel_multi_index(tuple(np.moveaxis(subsets, -1, 0)), (n,) * size)
 
 
-def _first_meeting(table: Table, n: int, max_overlap: float) -> tuple[int, int, int] | None:
+def _first_meeting(table: Table, n: int, max_overlap: int | float) -> tuple[int, int, int] | None:
     """Two rows that share more than max_overlap positions, and how many; None if no rows do.
 
     They do exactly if some set of max_overlap + 1 positions lies in both.

@@ -61,7 +61,8 @@ def inactive_ignore_noise(circuits: SmallCircuits) -> Finding:
     Neuron i stays off for all such da exactly if eps |w_i| <= -b_i, with w_i its row of weights.
     """
     rows, bias = circuits.w.norm(dim=-1), circuits.b.unsqueeze(-2)
-    eps, circuit, layer = _worst(-(bias / rows), largest=False)
+    idle = (rows == 0) & (bias <= 0)
+    eps, circuit, layer = _worst(torch.where(idle, torch.inf, -bias / rows), largest=False)
     return Finding(
         "2", eps > 0, eps, "largest harmless noise on an inactive circuit, eps", circuit, layer
     )
@@ -135,15 +136,14 @@ def weights_are_uncorrelated(circuits: SmallCircuits) -> Finding:
 
 
 def _worst(values: Float[Tensor, "*layers t k"], *, largest: bool) -> tuple[float, int, int]:
-    """The extreme of values (nan last), the circuit and the layer (1..L) that have it.
+    """The extreme of values, the circuit and the layer (1..L) that have it.
 
-    Of values that agree to six decimals the first wins, so that rounding does not choose.
+    Of circuits that agree to six decimals the first is named, so that rounding does not choose.
     """
     full = values if values.ndim == 3 else values.unsqueeze(0)
     key = (full if largest else -full).round(decimals=6)
-    key = torch.nan_to_num(key, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-    layer, circuit, neuron = (int(k) for k in torch.unravel_index(key.argmax(), key.shape))
-    return float(full[layer, circuit, neuron]), circuit, layer + 1
+    layer, circuit, _ = (int(k) for k in torch.unravel_index(key.argmax(), key.shape))
+    return float(full.max() if largest else full.min()), circuit, layer + 1
 
 
 def _kernel(matrix: Float[Tensor, "k d"]) -> Float[Tensor, "d m"]:

@@ -40,8 +40,8 @@ class SmallCircuits:
     input_map: Tensor = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        w = _floating("w", self.w)
-        b = _floating("b", self.b).to(w)
+        w = finite("w", self.w)
+        b = finite("b", self.b).to(w)
         if w.ndim not in (3, 4) or w.shape[-1] != w.shape[-2] or 0 in w.shape:
             raise ValueError(
                 f"w has shape {tuple(w.shape)}; it must be (T, d, d) or (L, T, d, d), none 0"
@@ -64,17 +64,15 @@ class SmallCircuits:
         if depths and self.L is not None and self.L != L:
             raise ValueError(f"L={self.L} but the weights or biases are given for {L} layers")
         readouts = {
-            name: _floating(f"readouts[{name!r}]", m).to(w) for name, m in self.readouts.items()
+            name: finite(f"readouts[{name!r}]", m).to(w) for name, m in self.readouts.items()
         }
         for name, m in readouts.items():
             if m.ndim != 2 or m.shape[1] != d:
                 raise ValueError(
                     f"readouts[{name!r}] has shape {tuple(m.shape)}; it must be (k, {d})"
                 )
-        mean = (
-            w.new_zeros(d) if self.input_mean is None else _floating("input_mean", self.input_mean)
-        )
-        spread = torch.eye(d) if self.input_map is None else _floating("input_map", self.input_map)
+        mean = w.new_zeros(d) if self.input_mean is None else finite("input_mean", self.input_mean)
+        spread = torch.eye(d) if self.input_map is None else finite("input_map", self.input_map)
         if mean.shape != (d,) or spread.ndim != 2 or len(spread) != d:
             raise ValueError(
                 f"input_mean has shape {tuple(mean.shape)} and input_map {tuple(spread.shape)}; "
@@ -199,9 +197,7 @@ def conditional_rotations(
     )
 
 
-def step_indicators(
-    *, T: int, L: int | None = None, dtype: torch.dtype | None = None
-) -> SmallCircuits:
+def step_indicators(*, T: int, dtype: torch.dtype | None = None) -> SmallCircuits:
     """T copies of the On-indicator alone (d = 2), a step made of two ReLUs (3.3).
 
     2 (a_0 - a_1) - 0.5 and - 1.5 differ by 1 once both are positive, so alpha goes to 0 below 0.25,
@@ -247,21 +243,38 @@ def one_relu_rotations(
     )
 
 
+def finite(name: str, value: object) -> Tensor:
+    """The value as a floating tensor, or a ValueError that names it if it holds nan or inf."""
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"{name}={value!r} is not allowed; it must be an array of numbers"
+        ) from None
+    tensor = tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
+    if not bool(torch.isfinite(tensor).all()):
+        bad = tensor[~torch.isfinite(tensor)][0].item()
+        raise ValueError(f"{name} holds {bad}; its entries must be finite")
+    return tensor
+
+
 def check_inputs(circuits: SmallCircuits, a0: Tensor, active: Tensor) -> None:
     """Raise ValueError unless a0 (batch, z, d) and active (batch, z) fit the circuits."""
-    if active.ndim != 2 or active.dtype.is_floating_point:
+    if active.ndim != 2 or active.dtype not in (torch.int32, torch.int64):
         raise ValueError(
             f"active has shape {tuple(active.shape)} and dtype {active.dtype}; "
-            "it must be (batch, z) integers"
+            "it must be (batch, z) integers, int32 or int64"
         )
     batch, z = active.shape
-    count("z", z, high=circuits.T)
+    count("batch", batch), count("z", z, high=circuits.T)
     if a0.shape != (batch, z, circuits.d):
         raise ValueError(
             f"a0 has shape {tuple(a0.shape)}; with active {tuple(active.shape)} "
             f"it must be ({batch}, {z}, {circuits.d})"
         )
-    if batch and not (0 <= int(active.min()) and int(active.max()) < circuits.T):
+    if a0.dtype != circuits.w.dtype:
+        raise ValueError(f"a0 has dtype {a0.dtype}; it must be the circuits' {circuits.w.dtype}")
+    if not (0 <= int(active.min()) and int(active.max()) < circuits.T):
         wrong = int(active[(active < 0) | (active >= circuits.T)][0])
         raise ValueError(f"active holds circuit {wrong}; circuits are 0..{circuits.T - 1}")
     ordered = active.sort(1).values
@@ -272,22 +285,13 @@ def check_inputs(circuits: SmallCircuits, a0: Tensor, active: Tensor) -> None:
         )
 
 
-def _floating(name: str, value: object) -> Tensor:
-    tensor = torch.as_tensor(value)
-    tensor = tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
-    if not bool(torch.isfinite(tensor).all()):
-        bad = tensor[~torch.isfinite(tensor)][0].item()
-        raise ValueError(f"{name} holds {bad}; its entries must be finite")
-    return tensor
-
-
 def _angles(T: int | None, theta: object, rng: Seed) -> Tensor:
     """Angles in float64 of shape (T,) or (L, T): the given ones, checked, or T drawn ones."""
     if theta is None:
         if T is None:
             raise ValueError("T=None and theta=None; give the number of circuits or their angles")
         return torch.from_numpy(np.random.default_rng(rng).uniform(0, 2 * np.pi, count("T", T)))
-    angles = _floating("theta", theta).double()
+    angles = finite("theta", theta).double()
     if angles.ndim not in (1, 2) or 0 in angles.shape or T not in (None, angles.shape[-1]):
         wanted = "(T,) or (L, T)" if T is None else f"({T},) or (L, {T})"
         raise ValueError(f"theta has shape {tuple(angles.shape)}; it must be {wanted}")

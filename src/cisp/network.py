@@ -7,14 +7,14 @@ from os import PathLike
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
 from cisp.allocation import Table, check_table, prime_steps, random_subsets
 from cisp.arguments import count
-from cisp.circuits import Seed, SmallCircuits, check_inputs
+from cisp.circuits import Seed, SmallCircuits, check_inputs, finite
 
 
 def superpose(
@@ -26,7 +26,7 @@ def superpose(
     rng: Seed = 0,
     allocate: Callable[..., Table] = prime_steps,
     w_mean: Tensor | None = None,
-    max_overlap: float = 1,
+    max_overlap: int | float = 1,
 ) -> "Network":
     """The network of width D that computes all circuits, each neuron spread over S positions.
 
@@ -53,7 +53,7 @@ def superpose(
     rng = np.random.default_rng(rng)
     tables = np.stack([table[rng.permutation(T)] for _ in range(circuits.L)])
     chi = [0.0] + [_balance(tables[k], tables[k - 1], n) for k in range(1, circuits.L)]
-    w_mean = circuits.w_mean if w_mean is None else torch.as_tensor(w_mean).to(circuits.w)
+    w_mean = circuits.w_mean if w_mean is None else finite("w_mean", w_mean).to(circuits.w)
     if w_mean.shape not in ((d, d), (circuits.L, d, d)):
         raise ValueError(
             f"w_mean has shape {tuple(w_mean.shape)}; "
@@ -147,10 +147,7 @@ class Network(nn.Module):
 
     def forward(self, A0: Float[Tensor, "batch d n"]) -> Float[Tensor, "layers batch d n"]:
         """All activations A^0..A^L; A^0 is the input before bias and ReLU (5.17, 5.26, 5.27)."""
-        if A0.ndim != 3 or A0.shape[1:] != (self.d, self.n):
-            raise ValueError(
-                f"A0 has shape {tuple(A0.shape)}; it must be (batch, {self.d}, {self.n})"
-            )
+        self._check("A0", A0)
         A = [A for A, _ in self.stream(A0.permute(2, 1, 0))]
         return torch.cat([A0.unsqueeze(0), torch.stack(A).permute(0, 3, 2, 1)])
 
@@ -182,12 +179,10 @@ class Network(nn.Module):
         A is the whole result of a forward pass, or the activations (batch, d, n) of that layer.
         """
         count("layer", layer, high=self.L)
+        if A.ndim == 4 and len(A) != self.L + 1:
+            raise ValueError(f"A has {len(A)} layers; it must have {self.L + 1}, 0 to {self.L}")
         A = A[layer] if A.ndim == 4 else A
-        if A.ndim != 3 or A.shape[1:] != (self.d, self.n):
-            raise ValueError(
-                f"A has shape {tuple(A.shape)} at layer {layer}; "
-                f"it must be (batch, {self.d}, {self.n})"
-            )
+        self._check("A", A)
         gathered = self._index(layer).gather(A.permute(2, 1, 0).flatten(1))
         return gathered.unflatten(1, (self.d, -1)).permute(2, 0, 1) / self.S
 
@@ -213,6 +208,7 @@ class Network(nn.Module):
 
     def B(self, layer: int) -> Float[Tensor, " D"]:
         """The bias |B^l> = b^l |1>: each block's own constant (5.28)."""
+        count("layer", layer, high=self.L)
         return self._weights(layer)[1].repeat_interleave(self.n)
 
     def shared(self, layer: int) -> Float[Tensor, "D D"]:
@@ -259,7 +255,11 @@ class Network(nn.Module):
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Network":
         """The network written by `save`, bit for bit. Raises ValueError for any other file."""
-        with safe_open(path, framework="pt") as file:
+        try:
+            opened = safe_open(path, framework="pt")
+        except SafetensorError as error:
+            raise ValueError(f"path={str(path)!r} is not a safetensors file: {error}") from None
+        with opened as file:
             about = file.metadata() or {}
             if about.get("format") != "cisp network 1":
                 raise ValueError(
@@ -277,6 +277,14 @@ class Network(nn.Module):
         return cls(
             circuits, tensors["tables"], tensors["chi"], tensors["w_mean"], D=int(about["D"])
         )
+
+    def _check(self, name: str, A: Tensor) -> None:
+        if A.ndim != 3 or 0 in A.shape or A.shape[1:] != (self.d, self.n):
+            raise ValueError(
+                f"{name} has shape {tuple(A.shape)}; it must be (batch, {self.d}, {self.n})"
+            )
+        if A.dtype != self.w.dtype:
+            raise ValueError(f"{name} has dtype {A.dtype}; it must be the network's {self.w.dtype}")
 
     def _index(self, layer: int) -> "_Index":
         found = self.indices[layer - 1]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
@@ -31,10 +32,10 @@ def use_style() -> None:
 
 
 def planes(
-    axes: Sequence[Axes],
+    axes: Sequence[Axes] | np.ndarray,
     x: Float[np.ndarray, "layers k 2"],
     x_hat: Float[np.ndarray, "layers k 2"] | None = None,
-) -> Sequence[Axes]:
+) -> Sequence[Axes] | np.ndarray:
     """One plane a layer: rings are true vectors, dots joined to them estimates."""
     for layer, ax in enumerate(axes):
         for k, true in enumerate(x[layer]):
@@ -75,9 +76,53 @@ def table_rows(ax: Axes, table: Int[np.ndarray, "T S"], *, n: int) -> Axes:
     return ax
 
 
-def matrix(ax: Axes, values: Float[np.ndarray, "rows columns"], *, limit: float) -> Axes:
+def matrix(ax: Axes, values: Float[np.ndarray, "rows columns"], *, limit: float | int) -> Axes:
     """A matrix as an image, blue negative, white zero, red positive, with its colour bar."""
     image = ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.7)
     bar.outline.set_visible(False)
     return ax
+
+
+def shades(levels: Sequence[int]) -> dict[int, tuple[float, float, float]]:
+    """A colour for each number of active circuits z, light to dark."""
+    return dict(zip(levels, sns.color_palette("flare", len(levels)), strict=True))
+
+
+def errors_by_layer(
+    axes: np.ndarray, errors: pd.DataFrame, *, quantity: str, line: float | int
+) -> np.ndarray:
+    """Mean squared (upper) and worst (lower) error by layer, inactive left, active right.
+
+    One shade for each z, bars of one standard error; `line` marks the error that matters.
+    """
+    errors = errors[errors.quantity == quantity]
+    names = {"mse": "mean squared error", "worst": "worst error"}
+    for column, circuits in enumerate(("inactive", "active")):
+        for row, statistic in enumerate(names):
+            ax = axes[row, column]
+            for z, color in shades(sorted(errors.z.unique())).items():
+                part = errors[(errors.z == z) & (errors.circuits == circuits)]
+                bars = part.mse_stderr if statistic == "mse" else None
+                ax.errorbar(
+                    part.layer, part[statistic], bars, fmt="o", ms=4, color=color, label=f"z = {z}"
+                )
+            ax.axhline(line if statistic == "worst" else line**2, color="0.5", ls="--", lw=1)
+            ax.set(title=f"{circuits} circuits", xlabel="layer", ylabel=names[statistic])
+    axes[0, 0].legend()
+    return axes
+
+
+def activity_by_layer(
+    axes: Sequence[Axes] | np.ndarray, activity: pd.DataFrame, *, expected: Mapping[int, float]
+) -> Sequence[Axes] | np.ndarray:
+    """Fraction of active neurons by layer (dots), a panel for each block; expected[z] is dotted."""
+    for block, ax in enumerate(axes):
+        for z, color in shades(sorted(expected)).items():
+            part = activity[(activity.z == z) & (activity.block == block)]
+            ax.plot(part.layer, part.fraction, "o", ms=4, color=color, label=f"z = {z}")
+            ax.axhline(expected[z], color=color, ls=":", lw=1.2)
+        ax.set(title=f"block {block}", xlabel="layer", ylim=(0, None))
+    axes[0].set_ylabel("fraction of neurons on")
+    axes[0].legend()
+    return axes

@@ -1,0 +1,321 @@
+"""Bad input raises a ValueError that names the argument, its value and what is allowed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import cisp
+from cisp.assumptions import biases_agree, few_are_active, noise_is_not_amplified
+
+fraction: Any = 2.5
+
+
+def circuits(T: int = 6, **more: Any) -> cisp.SmallCircuits:
+    return cisp.SmallCircuits(**{"w": torch.eye(2).repeat(T, 1, 1), "b": -torch.ones(2), **more})
+
+
+def build(**changes: Any) -> cisp.Network:
+    given: dict[str, Any] = {"D": 24, "S": 3, "L": 3}
+    return cisp.superpose(circuits(), **{**given, **changes})
+
+
+def run(a0: Tensor, active: object) -> Tensor:
+    return circuits().run(a0, torch.as_tensor(active))
+
+
+def with_entry(value: float) -> Tensor:
+    w = torch.eye(2).repeat(6, 1, 1)
+    w[4, 0, 1] = value
+    return w
+
+
+def meeting_twice(**_: int) -> np.ndarray:
+    return np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [1, 2, 3], [9, 10, 11], [0, 5, 9]])
+
+
+def all_pairs(**_: int) -> np.ndarray:
+    return np.array([[0, 1], [0, 2], [1, 2]])
+
+
+def a_count(name: str, value: object, allowed: str) -> str:
+    return f"{name}={value} is not allowed; {name} must be an integer {allowed}"
+
+
+def run_experiment(**changes: Any) -> object:
+    return cisp.measure(build(), **{"z": 1, **changes})
+
+
+# what is called, and the whole message
+TABLE: dict[str, tuple[Callable[[], object], str]] = {
+    # the network's sizes
+    "D not divisible by d": (
+        lambda: build(D=25),
+        "D=25 is not divisible by the circuits' d=2; D must be a multiple of 2",
+    ),
+    "D=0": (lambda: build(D=0), a_count("D", 0, ">= 1")),
+    "S above n": (lambda: build(S=13), a_count("S", 13, "in 1..12")),
+    "S=0": (lambda: build(S=0), a_count("S", 0, "in 1..12")),
+    "S a fraction": (lambda: build(S=2.5), a_count("S", 2.5, "in 1..12")),
+    "L=0": (lambda: build(L=0), a_count("L", 0, ">= 1")),
+    "L beyond the weights": (
+        lambda: cisp.superpose(circuits(w=torch.ones(4, 6, 2, 2)), D=24, S=3, L=5),
+        a_count("L", 5, "in 1..4"),
+    ),
+    "T beyond the capacity": (
+        lambda: build(D=12),
+        "T=6 exceeds the 2 circuits that prime_steps can place at n=6, S=3; "
+        "no allocation can place more than 4 (Johnson bound)",
+    ),
+    "w_mean of the wrong shape": (
+        lambda: build(w_mean=torch.ones(3, 3)),
+        "w_mean has shape (3, 3); it must be (2, 2) or (3, 2, 2)",
+    ),
+    "w_mean with nan": (
+        lambda: build(w_mean=torch.full((2, 2), torch.nan)),
+        "w_mean holds nan; its entries must be finite",
+    ),
+    "no chi": (
+        lambda: cisp.superpose(circuits(3), D=6, S=2, allocate=all_pairs),
+        "T=3 circuits use every entry of the 3 x 3 embedding matrix at S=2, so no chi "
+        "solves 5.24; take fewer circuits or a larger D",
+    ),
+    # tables
+    "allocate gives too few rows": (
+        lambda: build(allocate=lambda **_: np.array([[0, 1, 2], [3, 4, 5]])),
+        "allocate gave a table of shape (2, 3); it must be (6, 3)",
+    ),
+    "two circuits meet twice": (
+        lambda: build(allocate=meeting_twice),
+        "table rows 0 and 3 share 2 positions; at most max_overlap=1 are allowed",
+    ),
+    "random subsets without max_overlap": (
+        lambda: build(allocate=cisp.random_subsets),
+        "table rows 0 and 1 share 2 positions; at most max_overlap=1 are allowed",
+    ),
+    "max_overlap a fraction": (
+        lambda: build(max_overlap=1.5),
+        a_count("max_overlap", 1.5, ">= 0"),
+    ),
+    "an unsorted row": (
+        lambda: cisp.load(np.array([[0, 1], [3, 2]]), n=4),
+        "table[1]=[3, 2]; a row must be increasing positions",
+    ),
+    "a position twice": (
+        lambda: cisp.mean_squared_overlap(np.array([[0, 1], [2, 2]]), n=4),
+        "table[1]=[2, 2]; a row must be increasing positions",
+    ),
+    "a position out of range": (
+        lambda: cisp.check_table(np.array([[0, 1], [2, 4]]), n=4),
+        "table[1, 1]=4 is not a position; these are 0..3",
+    ),
+    "a table of floats": (
+        lambda: cisp.check_table(np.array([[0.0, 1], [2, 3]]), n=4),
+        "table has shape (2, 2) and dtype float64; it must be (T, S) integers",
+    ),
+    "mean_overlap of one circuit": (
+        lambda: cisp.mean_overlap(np.array([[0, 1]]), n=3),
+        a_count("T", 1, ">= 2"),
+    ),
+    "mean_squared_overlap of one circuit": (
+        lambda: cisp.mean_squared_overlap(np.array([[0, 1]]), n=3),
+        a_count("T", 1, ">= 2"),
+    ),
+    "prime_steps T=0": (lambda: cisp.prime_steps(T=0, n=5, S=2), a_count("T", 0, ">= 1")),
+    "capacity at S=0": (lambda: cisp.prime_steps_capacity(n=5, S=0), a_count("S", 0, ">= 1")),
+    "Johnson bound at n=0": (lambda: cisp.johnson_bound(n=0, S=1), a_count("n", 0, ">= 1")),
+    "random subsets larger than n": (
+        lambda: cisp.random_subsets(T=2, n=3, S=4),
+        a_count("S", 4, "in 1..3"),
+    ),
+    # circuits
+    "T=0": (lambda: cisp.conditional_rotations(T=0), a_count("T", 0, ">= 1")),
+    "T=-1": (lambda: cisp.one_relu_rotations(T=-1), a_count("T", -1, ">= 1")),
+    "T a fraction": (lambda: cisp.conditional_rotations(T=fraction), a_count("T", 2.5, ">= 1")),
+    "T=True": (lambda: cisp.step_indicators(T=True), a_count("T", True, ">= 1")),
+    "neither T nor theta": (
+        lambda: cisp.conditional_rotations(),
+        "T=None and theta=None; give the number of circuits or their angles",
+    ),
+    "theta of the wrong shape": (
+        lambda: cisp.conditional_rotations(theta=torch.ones(2, 3, 4)),
+        "theta has shape (2, 3, 4); it must be (T,) or (L, T)",
+    ),
+    "theta against T": (
+        lambda: cisp.conditional_rotations(T=5, theta=torch.ones(4)),
+        "theta has shape (4,); it must be (5,) or (L, 5)",
+    ),
+    "weights with nan": (
+        lambda: circuits(w=with_entry(float("nan"))),
+        "w holds nan; its entries must be finite",
+    ),
+    "weights with inf": (
+        lambda: circuits(w=with_entry(float("-inf"))),
+        "w holds -inf; its entries must be finite",
+    ),
+    "one matrix": (
+        lambda: circuits(w=torch.eye(2)),
+        "w has shape (2, 2); it must be (T, d, d) or (L, T, d, d), none 0",
+    ),
+    "weights not square": (
+        lambda: circuits(w=torch.ones(6, 2, 3)),
+        "w has shape (6, 2, 3); it must be (T, d, d) or (L, T, d, d), none 0",
+    ),
+    "no weights": (
+        lambda: circuits(w=torch.ones(0, 2, 2)),
+        "w has shape (0, 2, 2); it must be (T, d, d) or (L, T, d, d), none 0",
+    ),
+    "a bias for each circuit": (
+        lambda: circuits(b=torch.ones(6, 2)),
+        "b has shape (6, 2), a bias for each of the 6 circuits; they must share one bias vector "
+        "in a layer (assumption 4'): b must be (2,) or (L, 2), the latter with w as (L, T, d, d)",
+    ),
+    "a bias for each circuit and layer": (
+        lambda: circuits(b=torch.ones(3, 6, 2)),
+        "b has shape (3, 6, 2), a bias for each of the 6 circuits; they must share one bias vector "
+        "in a layer (assumption 4'): b must be (2,) or (L, 2)",
+    ),
+    "bias of the wrong length": (
+        lambda: circuits(b=torch.ones(3)),
+        "b has shape (3,); with d=2 it must be (2,) or (L, 2)",
+    ),
+    "weights and biases of other depths": (
+        lambda: circuits(w=torch.ones(4, 6, 2, 2), b=torch.ones(3, 2)),
+        "w has 4 layers but b has 3; they must agree",
+    ),
+    "L against the weights": (
+        lambda: circuits(w=torch.ones(4, 6, 2, 2), L=3),
+        "L=3 but the weights or biases are given for 4 layers",
+    ),
+    "a read-out of the wrong width": (
+        lambda: circuits(readouts={"sum": torch.ones(2, 3)}),
+        "readouts['sum'] has shape (2, 3); it must be (k, 2)",
+    ),
+    "input_mean of the wrong length": (
+        lambda: circuits(input_mean=torch.ones(3)),
+        "input_mean has shape (3,) and input_map (2, 2); they must be (2,) and (2, k)",
+    ),
+    # inputs and activations
+    "z above T": (lambda: build().sample(batch=2, z=7), a_count("z", 7, "in 1..6")),
+    "z=0": (lambda: circuits().sample_inputs(batch=2, z=0), a_count("z", 0, "in 1..6")),
+    "batch=-1": (lambda: build().sample(batch=-1, z=2), a_count("batch", -1, ">= 1")),
+    "an active circuit that is none": (
+        lambda: run(torch.zeros(1, 2, 2), [[0, 6]]),
+        "active holds circuit 6; circuits are 0..5",
+    ),
+    "a negative active circuit": (
+        lambda: build().embed(torch.zeros(1, 2, 2), torch.tensor([[-1, 0]])),
+        "active holds circuit -1; circuits are 0..5",
+    ),
+    "a circuit active twice": (
+        lambda: run(torch.zeros(1, 3, 2), [[2, 4, 2]]),
+        "active holds circuit 2 twice in a row; each may be on once",
+    ),
+    "active as floats": (
+        lambda: run(torch.zeros(1, 2, 2), [[0.0, 1.0]]),
+        "active has shape (1, 2) and dtype torch.float32; it must be (batch, z) integers, int32 or int64",
+    ),
+    "active as a mask": (
+        lambda: run(torch.zeros(1, 2, 2), [[True, False]]),
+        "active has shape (1, 2) and dtype torch.bool; it must be (batch, z) integers, int32 or int64",
+    ),
+    "active without a batch": (
+        lambda: run(torch.zeros(2, 2), [0, 1]),
+        "active has shape (2,) and dtype torch.int64; it must be (batch, z) integers, int32 or int64",
+    ),
+    "a0 of the wrong width": (
+        lambda: run(torch.zeros(1, 2, 3), [[0, 1]]),
+        "a0 has shape (1, 2, 3); with active (1, 2) it must be (1, 2, 2)",
+    ),
+    "a0 of another batch": (
+        lambda: build().embed(torch.zeros(4, 2, 2), torch.tensor([[0, 1]])),
+        "a0 has shape (4, 2, 2); with active (1, 2) it must be (1, 2, 2)",
+    ),
+    "A0 with its axes swapped": (
+        lambda: build()(torch.zeros(5, 12, 2)),
+        "A0 has shape (5, 12, 2); it must be (batch, 2, 12)",
+    ),
+    "A0 flattened": (
+        lambda: build()(torch.zeros(5, 24)),
+        "A0 has shape (5, 24); it must be (batch, 2, 12)",
+    ),
+    "A with its axes swapped": (
+        lambda: build().readout(torch.zeros(5, 12, 2), 1),
+        "A has shape (5, 12, 2); it must be (batch, 2, 12)",
+    ),
+    "A0 in another precision": (
+        lambda: build()(torch.zeros(5, 2, 12).double()),
+        "A0 has dtype torch.float64; it must be the network's torch.float32",
+    ),
+    "a0 in another precision": (
+        lambda: run(torch.zeros(1, 2, 2).double(), [[0, 1]]),
+        "a0 has dtype torch.float64; it must be the circuits' torch.float32",
+    ),
+    "A with a layer missing": (
+        lambda: build().readout(torch.zeros(3, 5, 2, 12), 1),
+        "A has 3 layers; it must have 4, 0 to 3",
+    ),
+    # layers and circuits of a network
+    "read-out of layer 0": (
+        lambda: build().readout(torch.zeros(5, 2, 12), 0),
+        a_count("layer", 0, "in 1..3"),
+    ),
+    "W of layer L+1": (lambda: build().W(4), a_count("layer", 4, "in 1..3")),
+    "B of layer 0": (lambda: build().B(0), a_count("layer", 0, "in 1..3")),
+    "B of layer L+1": (lambda: build().B(4), a_count("layer", 4, "in 1..3")),
+    "W_emb of layer 1": (lambda: build().W_emb(1), a_count("layer", 1, "in 2..3")),
+    "component of layer 0": (lambda: build().component(0, 0), a_count("layer", 0, "in 1..3")),
+    "component of a circuit that is none": (
+        lambda: build().component(2, 6),
+        a_count("t", 6, "in 0..5"),
+    ),
+    # assumptions
+    "z=0 in the first assumption": (
+        lambda: few_are_active(circuits(), D=10, z=0),
+        a_count("z", 0, ">= 1"),
+    ),
+    "biases without circuits": (
+        lambda: biases_agree(torch.ones(3)),
+        "b has shape (3,); it must be (T, d) or (L, T, d)",
+    ),
+    "no indicator to keep": (
+        lambda: noise_is_not_amplified(circuits(), keep_indicator=True),
+        "keep_indicator=True needs a read-out named 'indicator'; these circuits have []",
+    ),
+    # experiments
+    "measure with z beyond T": (lambda: run_experiment(z=7), a_count("z", 7, "in 1..6")),
+    "measure pairs without saying how many": (
+        lambda: run_experiment(z=2),
+        'samples=None needs z=1, but z=2; give a number of inputs or "all"',
+    ),
+    "measure a negative number of inputs": (
+        lambda: run_experiment(samples=-5),
+        a_count("samples", -5, ">= 1"),
+    ),
+    "measure in empty batches": (lambda: run_experiment(batch=0), a_count("batch", 0, ">= 1")),
+    "a cell of a sweep without a seed": (
+        lambda: cisp.sweep([{"T": 5, "D": 40, "S": 2, "z": 1}]),
+        "cell={'T': 5, 'D': 40, 'S': 2, 'z': 1} has keys ['D', 'S', 'T', 'z']; "
+        "they must be ['T', 'D', 'S', 'z', 'seed']",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), TABLE.values(), ids=TABLE)
+def test_bad_input_is_named_with_its_value_and_what_is_allowed(
+    call: Callable[[], object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # users run without the shape checks that the tests switch on, and meet these messages instead
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError) as error:
+        call()
+    assert str(error.value) == message
+
+
+def test_the_tests_check_shapes_at_run_time() -> None:
+    with pytest.raises(jaxtyping.TypeCheckError, match="A0"):
+        build()(torch.zeros(5, 24))

@@ -1,0 +1,187 @@
+"""Small circuits and the oracle that runs them (sections 3 and 5.1)."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from cisp import SmallCircuits, conditional_rotations, one_relu_rotations, step_indicators
+
+# float64, a few dozen operations on numbers below 10
+assert_equal = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
+
+
+def normal(*shape: int, rng: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(rng).normal(size=shape))
+
+
+def random_circuits(*, T: int = 5, d: int = 3, L: int = 4, rng: int = 0) -> SmallCircuits:
+    return SmallCircuits(w=normal(L, T, d, d, rng=rng), b=normal(L, d, rng=rng + 1))
+
+
+def rotations(*, T: int = 7, rng: int = 0) -> SmallCircuits:
+    return conditional_rotations(T=T, rng=rng, dtype=torch.float64)
+
+
+KINDS = {
+    "rotations": rotations(),
+    "step": step_indicators(T=7, dtype=torch.float64),
+    "one relu": one_relu_rotations(T=7, dtype=torch.float64),
+    "random": random_circuits(),
+    "rotations, angles by layer": conditional_rotations(
+        theta=np.random.default_rng(1).uniform(0, 6, (3, 7)), dtype=torch.float64
+    ),
+    "shared weights, biases by layer": SmallCircuits(w=rotations().w, b=normal(3, 4)),
+}
+
+
+@pytest.mark.parametrize("circuits", KINDS.values(), ids=KINDS)
+def test_the_oracle_equals_a_loop_over_circuits_and_layers(circuits: SmallCircuits) -> None:
+    a0 = circuits.sample_inputs(batch=4, z=2, rng=2)
+    active = torch.tensor([[0, 1], [3, 2], [4, 1], [2, 0]])
+    a = circuits.run(a0, active)
+    w, b = circuits.w.numpy(), circuits.b.numpy()
+    for batch, row in enumerate(active.tolist()):
+        for k, t in enumerate(row):
+            state = a0[batch, k].numpy()
+            for layer in range(circuits.L):
+                assert_equal(a[layer, batch, k], torch.from_numpy(state))
+                w_t = w[layer, t] if w.ndim == 4 else w[t]
+                state = np.maximum(w_t @ state + (b[layer] if b.ndim == 2 else b), 0)
+            assert_equal(a[circuits.L, batch, k], torch.from_numpy(state))
+
+
+def test_the_step_reads_the_indicator_and_the_vector_of_the_posts_encoding() -> None:
+    alpha, x = normal(50, 1), normal(50, 2, rng=1)
+    a = torch.cat([1.5 * alpha, 0.5 * alpha, x + alpha], -1)  # 5.4
+    read = rotations().quantities(a)
+    assert_equal(read["indicator"], alpha)  # 5.5
+    assert_equal(read["rotation"], x)  # 5.6
+
+
+def test_a_rotation_circuit_computes_equations_3_1_to_3_3() -> None:
+    circuits = rotations(T=50)
+    assert circuits.theta is not None
+    theta = circuits.theta.numpy()
+    draw = np.random.default_rng(3)
+    alpha, x0, x1 = draw.uniform(0, 1, 50), *draw.uniform(-1, 1, (2, 50))
+    a0 = torch.from_numpy(np.stack([1.5 * alpha, 0.5 * alpha, x0 + alpha, x1 + alpha], -1))
+    a1 = circuits.with_layers(1).run(a0[:, None], torch.arange(50)[:, None])[1, :, 0]
+
+    def relu(y: np.ndarray) -> np.ndarray:
+        return np.maximum(y, 0)
+
+    after = relu(2 * alpha - 0.5) - relu(2 * alpha - 1.5)
+    c, s = np.cos(theta), np.sin(theta)
+    y0 = relu(c * x0 - s * x1 + 2 * alpha - 1) - after
+    y1 = relu(s * x0 + c * x1 + 2 * alpha - 1) - after
+    read = circuits.quantities(a1)
+    assert_equal(read["indicator"][:, 0], torch.from_numpy(after))
+    assert_equal(read["rotation"], torch.from_numpy(np.stack([y0, y1], -1)))
+
+
+@pytest.mark.parametrize("make", [conditional_rotations, one_relu_rotations])
+def test_an_active_circuit_turns_its_vector_by_its_angle_at_every_layer(
+    make: Callable[..., SmallCircuits],
+) -> None:
+    circuits = make(T=9, rng=4, dtype=torch.float64)
+    a0 = circuits.sample_inputs(batch=9, z=1, rng=5)
+    read = circuits.quantities(circuits.run(a0, torch.arange(9)[:, None])[:, :, 0])
+    x = torch.view_as_complex(read["rotation"])
+    assert circuits.theta is not None
+    turns = torch.exp(1j * circuits.theta * torch.arange(circuits.L + 1)[:, None])
+    assert_equal(x, x[0] * turns)
+    assert_equal(x.abs(), torch.ones(6, 9).double())  # 5.7
+    assert_equal(read["indicator"], torch.ones(6, 9, 1).double())  # 5.8
+
+
+def test_an_inactive_circuit_stays_exactly_zero_and_swallows_noise_below_0_177() -> None:
+    circuits = rotations()
+    noise = torch.from_numpy(np.random.default_rng(6).normal(size=(200, 7, 4)))
+    noise *= 0.176 / noise.norm(dim=-1, keepdim=True)
+    everyone = torch.arange(7).expand(200, 7)
+    assert not circuits.run(torch.zeros(1, 7, 4).double(), everyone[:1]).any()
+    assert not circuits.run(noise, everyone)[1:].any()
+
+
+def test_angles_by_layer_turn_each_layer_by_its_own_angle() -> None:
+    theta = np.random.default_rng(7).uniform(0, 6, (3, 5))
+    circuits = conditional_rotations(theta=theta, dtype=torch.float64)
+    assert (circuits.L, circuits.T) == theta.shape
+    a = circuits.run(circuits.sample_inputs(batch=1, z=5), torch.arange(5)[None])
+    x = torch.view_as_complex(circuits.quantities(a[:, 0])["rotation"].contiguous())
+    total = torch.from_numpy(theta.cumsum(0))
+    assert_equal(x[1:], x[0] * torch.exp(1j * total))
+
+
+def test_one_relu_doubles_an_error_on_the_indicator_at_each_layer() -> None:
+    circuits = one_relu_rotations(T=1, dtype=torch.float64)
+    a0 = torch.tensor([[[1.01, 1.01, 1.01]]]).double()
+    alpha = circuits.quantities(circuits.run(a0, torch.tensor([[0]])))["indicator"].flatten()
+    expected = 1 + 0.01 * 2.0 ** torch.arange(6).double()
+    # 1.01 is stored as float32, whose rounding 5e-8 doubles five times
+    torch.testing.assert_close(alpha, expected, rtol=0, atol=32 * 5e-8)
+
+
+@pytest.mark.parametrize("true", [0, 1])
+def test_two_relus_remove_an_error_on_the_indicator_below_0_25(true: int) -> None:
+    circuits = step_indicators(T=1, dtype=torch.float64)
+    error = torch.linspace(-0.249, 0.249, 9).double()
+    a0 = torch.tensor([1.5, 0.5]).double() * true + torch.stack([error, 0 * error], -1)
+    a = circuits.run(a0[:, None], torch.zeros(9, 1, dtype=torch.int64))
+    alpha = circuits.quantities(a)["indicator"].squeeze()
+    assert_equal(alpha[0], true + error)
+    assert_equal(alpha[1:], torch.full((5, 9), true).double())
+
+
+def test_two_relus_let_through_an_error_on_the_indicator_above_0_25() -> None:
+    circuits = step_indicators(T=1, dtype=torch.float64)
+    a = circuits.run(torch.tensor([[[0.26, 0.0]]]).double(), torch.tensor([[0]]))
+    assert float(circuits.quantities(a)["indicator"][1]) > 0.01  # 2 * 0.26 - 0.5 = 0.02
+
+
+def test_inputs_lie_on_the_circle_that_the_class_describes() -> None:
+    read = rotations().quantities(rotations().sample_inputs(batch=50, z=3))
+    assert_equal(read["indicator"], torch.ones(50, 3, 1).double())
+    one = torch.ones(50, 3).double()
+    assert_equal(read["rotation"].norm(dim=-1), one)
+    unit = random_circuits().sample_inputs(batch=50, z=3)
+    assert_equal(unit.norm(dim=-1), one)
+
+
+def test_the_same_seed_gives_the_same_circuits_and_inputs_and_another_seed_others() -> None:
+    first, again, other = (conditional_rotations(T=5, rng=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.w, again.w)
+    assert not torch.equal(first.w, other.w)
+    inputs = [first.sample_inputs(batch=3, z=2, rng=seed) for seed in (0, 0, 1)]
+    assert torch.equal(inputs[0], inputs[1])
+    assert not torch.equal(inputs[0], inputs[2])
+
+
+def test_weights_are_the_mean_plus_differences_that_average_to_zero() -> None:
+    circuits = random_circuits(T=4, d=2, L=3)
+    assert circuits.w_mean.shape == (3, 2, 2)
+    for layer in range(3):
+        mean = sum(circuits.w[layer, t] for t in range(4)) / 4
+        for t in range(4):
+            delta = circuits.w[layer, t] - mean
+            assert_equal(circuits.delta_w[layer, t], delta)
+
+
+def test_fewer_layers_are_the_first_ones() -> None:
+    circuits = random_circuits()
+    a0, active = circuits.sample_inputs(batch=2, z=2), torch.tensor([[0, 1], [4, 2]])
+    short = circuits.with_layers(2)
+    assert torch.equal(short.run(a0, active), circuits.run(a0, active)[:3])
+    assert rotations().with_layers(8).L == 8  # the same weights in every layer never run out
+
+
+def test_moving_to_another_dtype_moves_every_tensor_and_the_readouts() -> None:
+    circuits = rotations().to(torch.float32)
+    tensors = [*circuits.readouts.values(), *vars(circuits).values()]
+    kinds = {x.dtype for x in tensors if isinstance(x, Tensor)}
+    assert kinds == {torch.float32}
+    assert list(circuits.readouts) == ["indicator", "rotation"]

@@ -1,0 +1,84 @@
+"""Plots draw what they are given on the axes they are given, and return these."""
+
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from cisp import plots
+
+
+@pytest.fixture(autouse=True)
+def _style_and_figures_are_put_back() -> Iterator[None]:
+    with mpl.rc_context():
+        yield
+    plt.close("all")
+
+
+def labels(ax: Axes) -> list[str]:
+    return ax.get_legend_handles_labels()[1]
+
+
+@pytest.mark.parametrize("with_estimates", [True, False])
+def test_planes_join_each_estimate_to_its_true_vector(with_estimates: bool) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 2))
+    _, axes = plt.subplots(1, 2)
+    axes = list(axes)
+    assert plots.planes(axes, x, x + 0.1 if with_estimates else None) is axes
+    for layer, ax in enumerate(axes):
+        drawn = [line.get_xydata() for line in ax.lines]
+        assert len(drawn) == (9 if with_estimates else 3)
+        segments = [points for points in drawn if len(points) == 2]
+        for segment, true in zip(segments, x[layer], strict=False):
+            np.testing.assert_array_equal(segment, [true, true + 0.1])
+        rings = [line.get_xydata()[0] for line in ax.lines if line.get_markerfacecolor() == "none"]
+        np.testing.assert_array_equal(rings, x[layer])
+        dots = [line.get_xydata()[0] for line in ax.lines if line.get_markersize() == 4]
+        np.testing.assert_array_equal(dots, x[layer] + 0.1 if with_estimates else [])
+        assert labels(ax) == (["estimate", "true"] if with_estimates else ["true"])
+        assert ax.get_title() == f"layer {layer}"
+
+
+def test_curves_are_named_in_the_legend_in_the_order_given() -> None:
+    x = np.linspace(0, 1, 5)
+    _, ax = plt.subplots()
+    assert plots.curves(ax, x, {"b": x, "a": x**2}) is ax
+    assert labels(ax) == ["b", "a"]
+    assert [type(part).__name__ for part in ax.get_children()].count("Legend") == 1
+    np.testing.assert_array_equal(ax.lines[1].get_ydata(), x**2)
+
+
+def test_each_row_of_a_table_is_drawn_at_its_own_height() -> None:
+    table = np.array([[0, 2], [1, 4], [3, 4]])
+    _, ax = plt.subplots()
+    assert plots.table_rows(ax, table, n=6) is ax
+    marks = [line for line in ax.lines if line.get_marker() == "s"]
+    points = {(int(p), int(t)) for p, t in np.asarray(marks[0].get_xydata())}
+    assert points == {(p, t) for t, row in enumerate(table.tolist()) for p in row}
+    joins = [line.get_xydata() for line in ax.lines if line.get_marker() != "s"]
+    for t, row in enumerate(table):
+        np.testing.assert_array_equal(joins[t], [(p, t) for p in row])
+    assert ax.get_xlim() == (-1, 6)
+    assert ax.yaxis_inverted()
+
+
+def test_a_matrix_shows_zero_in_the_middle_of_its_colours() -> None:
+    values = np.array([[0.0, 1], [-2, 0.5]])
+    figure, ax = plt.subplots()
+    assert plots.matrix(ax, values, limit=2.0) is ax
+    image = ax.images[0]
+    np.testing.assert_array_equal(image.get_array(), values)
+    assert image.get_clim() == (-2, 2)
+    assert len(figure.axes) == 2  # the colour bar
+
+
+def test_nothing_is_drawn_on_other_axes() -> None:
+    plots.use_style()
+    _, (ax, other) = plt.subplots(1, 2)
+    plots.curves(ax, np.arange(3.0), {"a": np.arange(3.0)})
+    assert not other.has_data()
+    assert len(plt.get_fignums()) == 1
+    assert not ax.spines["top"].get_visible()

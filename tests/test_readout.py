@@ -1,0 +1,70 @@
+"""Read-outs and their errors against equations 5.30 to 5.35."""
+
+from functools import cache, partial
+
+import torch
+from torch import Tensor
+
+from cisp import Network, conditional_rotations, errors, estimates, superpose
+
+# float64: sums of S terms of size below 10
+assert_equal = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
+
+
+@cache
+def case() -> tuple[Network, Tensor, Tensor, Tensor]:
+    """A network, its activations, the active circuits and the oracle's activations."""
+    network = superpose(conditional_rotations(T=25, rng=1, dtype=torch.float64), D=120, S=4, L=3)
+    active, a0 = network.sample(batch=5, z=3, rng=2)
+    return network, network(network.embed(a0, active)), active, network.circuits.run(a0, active)
+
+
+def read(layer: int) -> Tensor:
+    """a_hat (batch, T, d) from the positions of each circuit (5.30)."""
+    network, A, _, _ = case()
+    rows = network.tables[layer - 1].tolist()
+    return torch.stack([A[layer][:, :, row].sum(-1) / 4 for row in rows], 1)
+
+
+def test_a_read_out_is_the_mean_over_a_circuits_positions() -> None:
+    network, A, _, _ = case()
+    for layer in range(1, 4):
+        assert_equal(network.readout(A, layer), read(layer))
+        assert torch.equal(network.readout(A[layer], layer), network.readout(A, layer))
+
+
+def test_indicator_and_vector_are_read_from_the_estimated_activations() -> None:
+    network, A, _, _ = case()
+    for layer in range(1, 4):
+        a_hat = read(layer)
+        alpha = a_hat[..., 0] - a_hat[..., 1]  # 5.31
+        x = torch.stack([a_hat[..., 2] - alpha, a_hat[..., 3] - alpha], -1)  # 5.32
+        found = estimates(network, A, layer)
+        assert_equal(found["indicator"], alpha[..., None])
+        assert_equal(found["rotation"], x)
+
+
+def test_errors_are_estimate_minus_truth_and_the_truth_of_an_inactive_circuit_is_zero() -> None:
+    network, A, active, a = case()
+    for layer in range(1, 4):
+        true = torch.zeros(5, 25, 4).double()
+        for k, row in enumerate(active.tolist()):
+            for place, t in enumerate(row):
+                true[k, t] = a[layer, k, place]
+        delta = read(layer) - true
+        alpha = delta[..., 0] - delta[..., 1]
+        found = errors(network, A, a, active, layer)
+        assert list(found) == ["activations", "indicator", "rotation"]
+        assert_equal(found["activations"], delta)
+        assert_equal(found["indicator"], alpha[..., None])
+        assert_equal(found["rotation"], delta[..., 2:] - alpha[..., None])
+
+
+def test_one_active_circuit_is_read_exactly_at_layer_1() -> None:
+    network, _, _, _ = case()
+    everyone = torch.arange(25)[:, None]
+    inputs = network.circuits.sample_inputs(batch=25, z=1)
+    alone = network.circuits.run(inputs, everyone)
+    delta = errors(network, network(network.embed(inputs, everyone)), alone, everyone, 1)
+    assert_equal(delta["activations"][range(25), range(25)], torch.zeros(25, 4).double())
+    assert float(delta["activations"].abs().max()) > 0.1  # others share a position with it
