@@ -20,7 +20,7 @@ lab: $(READY)  ## the chapters in JupyterLab
 	$(BIN)/jupyter-lab book
 
 bench: $(READY)  ## time and memory, as ratios of medians in one run
-	$(BIN)/python benchmarks/forward.py
+	$(BIN)/python benchmarks/engine.py
 
 refresh: $(READY)  ## execute the chapters and store their outputs as text
 	$(BIN)/python tools/refresh.py book/*.ipynb

@@ -1,6 +1,8 @@
 """Seeded runs of a network beside the oracle, streamed into statistics; sweeps (section 4)."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,7 +17,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from cisp.allocation import Table, prime_steps
 from cisp.arguments import count
@@ -24,6 +26,8 @@ from cisp.network import Network, superpose
 
 ON = 1e-4  # a neuron above this counts as active (post, figure 7)
 DRAWN = 4096  # inputs are drawn in lots of this many, whatever the batch, so batches change nothing
+
+FITTING = 2**22  # the most entries of an array (T, d, batch) unless batch is given
 
 Lot = tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z d"]]
 
@@ -52,15 +56,15 @@ def measure(
     samples: int | Literal["all"] | None = None,
     rng: Seed = 0,
     device: torch.device | str | None = None,
-    batch: int = 256,
+    batch: int | None = None,
     progress: bool | None = None,
 ) -> Measurement:
     """Errors of all T read-outs in all layers over many inputs with z active circuits.
 
     Active sets are drawn uniformly without replacement. samples="all" runs every set once, as does
-    leaving it out at z = 1. Inputs are streamed: memory grows with `batch`, not with `samples`, and
-    results depend on `batch` by rounding alone. progress: a bar if True, none if False, by default
-    where the output is a terminal.
+    leaving it out at z = 1. Inputs are streamed: memory grows with `batch` (by default what suits
+    the cache), not with `samples`, and results depend on `batch` by rounding alone. progress: a bar
+    if True, none if False, by default where the output is a terminal.
     """
     return _measure(network, z, samples, rng, device, batch, progress, _keep_all)
 
@@ -72,7 +76,7 @@ def measure_masked(
     samples: int | Literal["all"] | None = None,
     rng: Seed = 0,
     device: torch.device | str | None = None,
-    batch: int = 256,
+    batch: int | None = None,
     progress: bool | None = None,
 ) -> Measurement:
     """Like `measure`, with every neuron off that belongs to no active circuit.
@@ -172,11 +176,13 @@ def _measure(
     samples: int | Literal["all"] | None,
     rng: Seed,
     device: torch.device | str | None,
-    batch: int,
+    batch: int | None,
     progress: bool | None,
     keep: Callable[[Network, Tensor], Tensor | None],
 ) -> Measurement:
-    count("z", z, high=network.T), count("batch", batch)
+    count("z", z, high=network.T)
+    fitting = FITTING // (network.T * network.d)  # arrays of a batch should stay in the cache
+    batch = min(max(fitting, 8), 384) if batch is None else count("batch", batch)
     every = samples == "all" or (samples is None and z == 1)
     if samples is None and not every:
         raise ValueError(f'samples=None needs z=1, but z={z}; give a number of inputs or "all"')
@@ -184,14 +190,54 @@ def _measure(
     network = network if device is None else deepcopy(network).to(device)
     lots = _all_lots(network, z, rng) if every else _drawn_lots(network, z, total, rng)
     tally = _Tally(network, z)
-    with torch.no_grad(), tqdm(total=total, unit="inputs", **_bar(progress)) as bar:
-        for active, a0 in lots:
-            for now, x in zip(active.split(batch), a0.split(batch), strict=True):
-                A0, a = network.embed(x, now).permute(2, 1, 0), network.circuits.run(x, now)
-                for layer, (A, gathered) in enumerate(network.stream(A0, keep(network, now)), 1):
-                    tally.add(layer, A, gathered, a[layer], now, x)
-                bar.update(len(now))
-    return tally.result(total)
+    with tqdm(total=total, unit="inputs", **_bar(progress)) as bar:
+        for part in _in_threads(lambda lot: _run_lot(network, lot, batch, keep, tally.worst), lots):
+            tally.merge(part)
+            bar.update(part.samples)
+    return tally.result()
+
+
+def _run_lot(
+    network: Network,
+    lot: Lot,
+    batch: int,
+    keep: Callable[[Network, Tensor], Tensor | None],
+    worst: np.ndarray,
+) -> "_Tally":
+    """The tally of one lot of inputs, run in batches; cases no worse than `worst` are not noted."""
+    active, a0 = lot
+    tally = _Tally(network, active.shape[1])
+    tally.worst = worst.copy()
+    with torch.no_grad():
+        a = network.circuits.run(a0, active)[1:]
+        for start in range(0, len(active), batch):
+            some = slice(start, start + batch)
+            A0 = network.embed(a0[some], active[some]).permute(2, 1, 0)
+            stream = network.stream(A0, keep(network, active[some]))
+            tally.add(stream, a[:, some], active[some], a0[some])
+    return tally
+
+
+def _in_threads(function: Callable[[Lot], "_Tally"], lots: Iterator[Lot]) -> Iterator["_Tally"]:
+    """The function's results in order, from as many threads as torch uses.
+
+    A lot in each thread, torch within it on one, is faster than one lot after another with torch on
+    all: the arrays are too small to be shared out well.
+    """
+    threads = torch.get_num_threads()
+    torch.empty(31 << 20, dtype=torch.uint8)  # once freed, glibc keeps blocks this size at hand
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting: deque[Future[_Tally]] = deque()
+        try:
+            for lot in lots:
+                waiting.append(pool.submit(function, lot))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
 
 
 def _drawn_lots(network: Network, z: int, total: int, rng: Seed) -> Iterator[Lot]:
@@ -212,15 +258,16 @@ class _Tally:
     """Running float64 sums of what `measure` reports; axes (layer, quantity, active or not)."""
 
     def __init__(self, network: Network, z: int) -> None:
-        self.z, self.T, self.S, self.n = z, network.T, network.S, network.n
+        self.z, self.T, self.S, self.n, self.L = z, network.T, network.S, network.n, network.L
         readouts = network.circuits.readouts or {"activations": torch.eye(network.d)}
         self.names = list(readouts)
         self.maps = torch.cat(list(readouts.values())).to(network.w)  # all read-outs in one matrix
-        owner = torch.cat([torch.full((len(m),), k) for k, m in enumerate(readouts.values())])
-        self.groups = torch.nn.functional.one_hot(owner).T.to(network.w)  # quantity, row of maps
+        ends = np.cumsum([len(m) for m in readouts.values()]).tolist()
+        self.rows = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
         shape = (network.L, len(self.names), 2)
+        self.samples = 0
         self.sums, self.squares = self.maps.new_zeros(2, *shape, dtype=torch.float64)
-        self.worst = self.maps.new_full(shape, -1.0)
+        self.worst = np.full(shape, -1.0)
         self.where: dict[tuple[int, int, int], tuple[int, Tensor, Tensor]] = {}
         self.on = self.sums.new_zeros(network.L, network.d)
         self.each = self.sums.new_zeros(network.L, len(self.names), network.T)
@@ -228,55 +275,65 @@ class _Tally:
 
     def add(
         self,
-        layer: int,
-        A: Float[Tensor, "n d batch"],
-        gathered: Float[Tensor, "T d batch"],
-        a: Float[Tensor, "batch z d"],
+        stream: Iterator[tuple[Tensor, Tensor]],
+        a: Float[Tensor, "layers batch z d"],
         active: Int[Tensor, "batch z"],
         a0: Float[Tensor, "batch z d"],
     ) -> None:
-        """Take in one layer of one batch. `gathered` is overwritten."""
+        """Take in one batch: what `Network.stream` yields, and the oracle's a^1..a^L."""
         inputs = torch.arange(len(active), device=active.device).unsqueeze(1)
-        read = self.maps @ gathered
-        error = read[active, :, inputs] / self.S - a @ self.maps.T  # batch z k
-        of_active = self.groups @ error.square().mT.to(self.groups)  # batch quantity z
-        read[active, :, inputs] = 0.0
-        of_others = self.groups @ read.square_()  # T quantity batch, scaled by S^2
-        per_input = torch.stack(
-            [
-                of_active.mean(-1, dtype=torch.float64).T,
-                of_others.sum(0).double() / (self.S**2 * (self.T - self.z)),
-            ],
-            1,
-        )  # quantity, active or not, batch
-        self.sums[layer - 1] += per_input.sum(-1)
-        self.squares[layer - 1] += per_input.square().sum(-1)
-        self.on[layer - 1] += (A > ON).sum((0, 2))
-        self.each[layer - 1].index_add_(
-            1, active.flatten(), of_active.transpose(0, 1).flatten(1).double()
-        )
-        if layer == 1:
-            self.times += active.flatten().bincount(minlength=self.T)
-        self._note_worst(layer - 1, of_active, of_others, active, a0)
+        on, picked, totals = [], [], []
+        for layer, (A, gathered) in enumerate(stream):
+            on.append(torch.gt(A, ON, out=torch.empty_like(A)).sum(2).sum(0))
+            read = self.maps @ gathered  # T k batch
+            picked.append(read[active, :, inputs])
+            read[active, :, inputs] = 0.0
+            totals.append(read.square_().sum(0))
+            for q, rows in enumerate(self.rows):
+                of_others = sum(read[:, rows].unbind(1)[1:], read[:, rows.start])
+                largest = of_others.amax(0)
+                top = float(largest.amax()) / self.S**2
+                if top > self.worst[layer, q, 1]:
+                    at = int(largest.argmax())
+                    circuit = int(of_others[:, at].argmax())
+                    self._note((layer, q, 1), top, circuit, active[at], a0[at])
+        squared = (torch.stack(picked) / self.S - a @ self.maps.T).square()  # L batch z k
+        of_active = torch.stack([squared[..., rows].sum(-1) for rows in self.rows], 1)
+        summed = torch.stack(totals).double() / (self.S**2 * (self.T - self.z))
+        of_others = torch.stack([summed[:, rows].sum(1) for rows in self.rows], 1)
+        per_input = torch.stack([of_active.mean(-1, dtype=torch.float64), of_others], 2)
+        self.samples += len(active)
+        self.sums += per_input.sum(-1)
+        self.squares += per_input.square().sum(-1)
+        self.on += torch.stack(on)
+        each = of_active.flatten(2).double()
+        self.each.scatter_add_(2, active.flatten().expand_as(each), each)
+        self.times += active.flatten().bincount(minlength=self.T)
+        for (layer, q), top in np.ndenumerate(of_active.amax((2, 3)).cpu().numpy()):
+            if top > self.worst[layer, q, 0]:
+                at, place = divmod(int(of_active[layer, q].argmax()), self.z)
+                self._note((layer, q, 0), top, int(active[at, place]), active[at], a0[at])
 
-    def _note_worst(
-        self, row: int, of_active: Tensor, of_others: Tensor, active: Tensor, a0: Tensor
+    def _note(
+        self, key: tuple[int, int, int], top: float, circuit: int, active: Tensor, a0: Tensor
     ) -> None:
-        largest = torch.stack([of_active.amax((0, 2)), of_others.amax((0, 2)) / self.S**2], 1)
-        for q, k in (largest > self.worst[row]).nonzero().tolist():
-            self.worst[row, q, k] = largest[q, k]
-            if k == 0:
-                at, place = divmod(int(of_active[:, q].argmax()), self.z)
-                circuit = int(active[at, place])
-            else:
-                circuit, at = divmod(int(of_others[:, q].argmax()), len(active))
-            self.where[row, q, k] = circuit, active[at].clone(), a0[at].clone()
+        self.worst[key] = top
+        self.where[key] = circuit, active.clone(), a0.clone()
 
-    def result(self, samples: int) -> Measurement:
-        """The tables of a finished run over `samples` inputs."""
+    def merge(self, later: "_Tally") -> None:
+        """Add the sums of a later part of the same run."""
+        for name in ("samples", "sums", "squares", "on", "each", "times"):
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        for key, (circuit, active, a0) in later.where.items():
+            if later.worst[key] > self.worst[key]:
+                self._note(key, later.worst[key], circuit, active, a0)
+
+    def result(self) -> Measurement:
+        """The tables of a finished run."""
         errors, circuits = [], []
-        mean = self.sums / samples
-        spread = (self.squares / samples - mean.square()).clamp(min=0) / max(samples - 1, 1)
+        mean = self.sums / self.samples
+        variance = (self.squares / self.samples - mean.square()).clamp(min=0)
+        stderr = (variance / max(self.samples - 1, 1)).sqrt()
         for (row, q, k), (circuit, active, a0) in sorted(self.where.items()):
             errors.append(
                 {
@@ -285,23 +342,18 @@ class _Tally:
                     "quantity": self.names[q],
                     "circuits": ("active", "inactive")[k],
                     "mse": float(mean[row, q, k]),
-                    "mse_stderr": float(spread[row, q, k].sqrt()),
-                    "worst": float(self.worst[row, q, k].sqrt()),
-                    "samples": samples,
+                    "mse_stderr": float(stderr[row, q, k]),
+                    "worst": float(self.worst[row, q, k] ** 0.5),
+                    "samples": self.samples,
                     "worst_circuit": circuit,
                     "worst_active": tuple(active.tolist()),
                     "worst_a0": a0.cpu().numpy(),
                 }
             )
+        fraction = (self.on / (self.samples * self.n)).cpu().numpy()
         activity = [
-            {
-                "z": self.z,
-                "layer": row + 1,
-                "block": block,
-                "fraction": float(on) / (samples * self.n),
-            }
-            for row, blocks in enumerate(self.on)
-            for block, on in enumerate(blocks)
+            {"z": self.z, "layer": row + 1, "block": block, "fraction": float(value)}
+            for (row, block), value in np.ndenumerate(fraction)
         ]
         for row, quantities in enumerate((self.each / self.times).cpu().numpy()):
             for name, mse in zip(self.names, quantities, strict=True):

@@ -72,11 +72,12 @@ class Network(nn.Module):
     matrix W_emb = (1/S + chi) P - chi 11^T, where P marks the entries that any circuit uses, and
     P = sum_t |e_t^l><e_t^{l-1}| - X, where X counts how often an entry is used beyond once,
 
-        W^l A = sum_t |e_t^l> (w_t + S chi w_mean) a_hat_t
-                - w_mean [(1/S + chi) X + chi 11^T] A,         a_hat_t = <e_t^{l-1}|A> / S,
+        W^l A = sum_t |e_t^l> (w_t/S + chi w_mean) <e_t^{l-1}|A>
+                - (1/S + chi) w_mean X A - chi w_mean 11^T A.
 
-    which gathers S positions for each circuit, multiplies by a d x d matrix, scatters to S
-    positions and corrects for X, whose entries are few. The read-outs (5.30) are its first step.
+    All three terms gather positions, multiply by a d x d matrix and scatter to positions: the T
+    circuits, the n rows of X, and 11^T are gathered, multiplied and scattered together. The first
+    T sums are the read-outs (5.30), S times over.
 
     tables: (L, T, S) ints, row l-1 for layer l. chi: (L,), chi[l-1] for layer l, chi[0] unused.
     """
@@ -106,7 +107,8 @@ class Network(nn.Module):
         self._readout_names = list(circuits.readouts)
         for k, matrix in enumerate(circuits.readouts.values()):
             self.register_buffer(f"readout_{k}", matrix)
-        indices = [_Index(tables[k], tables[max(k - 1, 0)], self.n) for k in range(self.L)]
+        after = [*tables[1:], None]
+        indices = [_Index(tables[k], after[k], self.n) for k in range(self.L)]
         self.indices = nn.ModuleList(indices).to(device)
 
     @property
@@ -148,8 +150,8 @@ class Network(nn.Module):
     def forward(self, A0: Float[Tensor, "batch d n"]) -> Float[Tensor, "layers batch d n"]:
         """All activations A^0..A^L; A^0 is the input before bias and ReLU (5.17, 5.26, 5.27)."""
         self._check("A0", A0)
-        A = [A for A, _ in self.stream(A0.permute(2, 1, 0))]
-        return torch.cat([A0.unsqueeze(0), torch.stack(A).permute(0, 3, 2, 1)])
+        first = A0.permute(2, 1, 0)
+        return torch.stack([first, *(A for A, _ in self.stream(first))]).permute(0, 3, 2, 1)
 
     def stream(
         self, A0: Float[Tensor, "n d batch"], keep: Float[Tensor, "layers n batch"] | None = None
@@ -159,17 +161,13 @@ class Network(nn.Module):
         The layout in which gathers and scatters are fastest; nothing older than one layer is held.
         `keep` multiplies the activations of each layer position by position: 0 silences a neuron.
         """
-        A, gathered = A0, A0
+        gathered = A0
         for layer in range(1, self.L + 1):
-            first = layer == 1
-            pre = (
-                A + self._weights(1)[1][:, None]
-                if first
-                else self._preactivations(A, gathered, layer)
-            )
-            A = torch.relu(pre) if keep is None else torch.relu(pre) * keep[layer - 1].unsqueeze(1)
-            gathered = self._index(layer).gather(A.flatten(1)).unflatten(1, A.shape[1:])
-            yield A, gathered
+            A = A0 if layer == 1 else self._multiply(gathered, layer)
+            A = torch.relu(A + self._weights(layer)[1][:, None])
+            A = A if keep is None else A * keep[layer - 1].unsqueeze(1)
+            gathered = self._index(layer).gather(A)
+            yield A, gathered[: self.T]
 
     def readout(
         self, A: Float[Tensor, "*layers batch d n"], layer: int
@@ -183,8 +181,7 @@ class Network(nn.Module):
             raise ValueError(f"A has {len(A)} layers; it must have {self.L + 1}, 0 to {self.L}")
         A = A[layer] if A.ndim == 4 else A
         self._check("A", A)
-        gathered = self._index(layer).gather(A.permute(2, 1, 0).flatten(1))
-        return gathered.unflatten(1, (self.d, -1)).permute(2, 0, 1) / self.S
+        return self._index(layer).gather(A.permute(2, 1, 0))[: self.T].permute(2, 0, 1) / self.S
 
     def W_emb(self, layer: int) -> Float[Tensor, "n n"]:
         """The dense embedding matrix of layer 2..L: 1/S where used, else -chi (5.23)."""
@@ -300,64 +297,60 @@ class Network(nn.Module):
     def _mean(self, layer: int) -> Tensor:
         return self.w_mean if self.w_mean.ndim == 2 else self.w_mean[layer - 1]
 
-    def _preactivations(
-        self, A: Float[Tensor, "n d batch"], gathered: Float[Tensor, "T d batch"], layer: int
-    ) -> Float[Tensor, "n d batch"]:
-        """W^l A + B^l in the structured form that the class explains; gathered is <e_t^{l-1}|A>."""
-        (w, b), w_mean, chi = self._weights(layer), self._mean(layer), float(self.chi[layer - 1])
-        index, shape = self._index(layer), A.shape[1:]
-        own = index.scatter(((w / self.S + chi * w_mean) @ gathered).flatten(1)).unflatten(1, shape)
-        twice = index.excess(A.flatten(1), scale=1 / self.S + chi).unflatten(1, shape)
-        everywhere = b[:, None] - chi * w_mean @ A.sum(0)
-        return torch.baddbmm(own, w_mean.expand(self.n, -1, -1), twice, alpha=-1) + everywhere
+    def _multiply(self, gathered: Float[Tensor, "sums d batch"], layer: int) -> Tensor:
+        """W^l A from what layer l-1 gathered, as the class explains: (n, d, batch)."""
+        w, w_mean, chi = self._weights(layer)[0], self._mean(layer), float(self.chi[layer - 1])
+        twice = (-(1 / self.S + chi) * w_mean).expand(self.n, -1, -1)
+        everywhere = (-chi * w_mean).unsqueeze(0)
+        matrices = torch.cat([w / self.S + chi * w_mean, twice, everywhere])
+        return self._index(layer).scatter(matrices @ gathered)
 
 
 class _Index(nn.Module):
-    """The index arithmetic of one layer, as sums over bags of rows of a (rows, columns) matrix."""
+    """What a layer gathers for the next and scatters from the one before, as bags of row numbers.
 
-    positions: Tensor
-    circuits: Tensor
-    circuit_bags: Tensor
-    columns: Tensor
-    column_bags: Tensor
-    times: Tensor
+    Gathered: for each circuit its positions; for each position of the next layer the entries of X
+    in its row; all positions. Scattered to a position: its circuits; its row of X; the last sum.
+    """
 
-    def __init__(self, table: Tensor, before: Tensor, n: int) -> None:
+    rows: Tensor
+    row_bags: Tensor
+    sums: Tensor
+    sum_bags: Tensor
+
+    def __init__(self, table: Tensor, after: Tensor | None, n: int) -> None:
         super().__init__()
         T, S = table.shape
-        order = table.flatten().argsort(stable=True)
-        pairs = (table.unsqueeze(-1) * n + before.unsqueeze(-2)).flatten()
-        entries, times = pairs.unique(return_counts=True)
-        entries, times = entries[times > 1], times[times > 1] - 1
-        for name, value in {
-            "positions": table,
-            "circuits": order // S,
-            "circuit_bags": _bags(table.flatten()[order], n),
-            "columns": entries % n,
-            "column_bags": _bags(entries // n, n),
-            "times": times,
-        }.items():
-            self.register_buffer(name, value.contiguous(), persistent=False)
+        every = torch.arange(n)
+        bags, rows = [torch.arange(T).repeat_interleave(S)], [table.flatten()]
+        if after is not None:
+            entries = (after.unsqueeze(-1) * n + table.unsqueeze(-2)).flatten().sort().values
+            again = entries[1:][entries[1:] == entries[:-1]]
+            bags += [T + again // n, torch.full_like(every, T + n)]
+            rows += [again % n, every]
+        targets = torch.cat([table.flatten(), every, every])
+        sums = torch.cat([bags[0], T + every, torch.full_like(every, T + n)])
+        sorting = targets.argsort(stable=True)
+        count = T if after is None else T + n + 1
+        self.register_buffer("rows", torch.cat(rows), persistent=False)
+        self.register_buffer("row_bags", _starts(torch.cat(bags), count), persistent=False)
+        self.register_buffer("sums", sums[sorting], persistent=False)
+        self.register_buffer("sum_bags", _starts(targets[sorting], n), persistent=False)
 
-    def gather(self, A: Float[Tensor, "n k"]) -> Float[Tensor, "T k"]:
-        """<e_t|A> for each circuit t."""
-        return embedding_bag(self.positions, A, mode="sum")
+    def gather(self, A: Float[Tensor, "n d batch"]) -> Float[Tensor, "sums d batch"]:
+        """The sums of rows of A, the T circuits' first."""
+        gathered = embedding_bag(self.rows, A.flatten(1), self.row_bags, mode="sum")
+        return gathered.view(-1, *A.shape[1:])
 
-    def scatter(self, a: Float[Tensor, "T k"]) -> Float[Tensor, "n k"]:
-        """sum_t |e_t> a_t."""
-        return embedding_bag(self.circuits, a, self.circuit_bags, mode="sum")
-
-    def excess(self, A: Float[Tensor, "n k"], *, scale: float) -> Float[Tensor, "n k"]:
-        """X A times scale, where X counts the circuits beyond the first on each entry of W_emb."""
-        times = self.times.to(A) * scale
-        return embedding_bag(
-            self.columns, A, self.column_bags, mode="sum", per_sample_weights=times
-        )
+    def scatter(self, sums: Float[Tensor, "sums d batch"]) -> Float[Tensor, "n d batch"]:
+        """What each position receives."""
+        received = embedding_bag(self.sums, sums.flatten(1), self.sum_bags, mode="sum")
+        return received.view(-1, *sums.shape[1:])
 
 
-def _bags(sorted_rows: Tensor, n: int) -> Tensor:
-    """Where the run of each row 0..n-1 starts in sorted_rows."""
-    return torch.searchsorted(sorted_rows, torch.arange(n, device=sorted_rows.device))
+def _starts(ordered: Tensor, bags: int) -> Tensor:
+    """Where each of the bags 0..bags-1 starts in a list of bag numbers in order."""
+    return torch.searchsorted(ordered, torch.arange(bags))
 
 
 def _balance(table: Table, before: Table, n: int) -> float:
