@@ -2,6 +2,7 @@
 
 python benchmarks/engine.py dense    (a) measure against the bare dense chain
 python benchmarks/engine.py width    (b) time and memory against D at fixed T (d/D)^2
+python benchmarks/engine.py million  the same towards a million circuits, minutes
 python benchmarks/engine.py samples  (c) memory against the number of inputs
 """
 
@@ -32,7 +33,7 @@ def seconds(statement: str, **names: object) -> float:
 
 
 def against_dense(rounds: int = 15) -> None:
-    """(a) All read-outs and statistics, against products with the dense weights and nothing else."""
+    """(a) All read-outs and statistics, against the bare products with the dense weights."""
     network = rotations(T=557, D=1000)
     active, a0 = network.sample(batch=INPUTS, z=2)
     dense, inputs = network.to_dense(), network.embed(a0, active).flatten(1)
@@ -62,7 +63,8 @@ def against_dense(rounds: int = 15) -> None:
     for name, times in found.items():
         middle = median(times)
         print(
-            f"{name:12} median {middle:.3f} s  ({min(times):.3f} to {max(times):.3f})  ratio {middle / chain:.2f}"
+            f"{name:12} median {middle:.3f} s ({min(times):.3f} to {max(times):.3f}), "
+            f"ratio {middle / chain:.2f}"
         )
 
 
@@ -76,7 +78,9 @@ def one_width(D: int, T: int) -> None:
     print(D, T, build, run / inputs * 1e3, peak())
 
 
-def against_width(widths: tuple[int, ...] = (1000, 2000, 4000, 8000, 16000, 32000)) -> None:
+def against_width(
+    widths: tuple[int, ...] = (1000, 2000, 4000, 8000, 16000, 20000),
+) -> None:
     """(b) T (d/D)^2 = 0.004: time for an input and memory, with the fitted exponents."""
     rows = []
     print(f"{'D':>6} {'T':>7} {'build s':>8} {'ms an input':>12} {'peak MB':>8}")
@@ -94,9 +98,8 @@ def against_width(widths: tuple[int, ...] = (1000, 2000, 4000, 8000, 16000, 3200
         print("{:6.0f} {:7.0f} {:8.2f} {:12.3f} {:8.0f}".format(*rows[-1]), flush=True)
     logs = np.log([row for row in rows if row[0] >= 4000])
     for name, column in (("time an input", 3), ("peak memory", 4)):
-        print(
-            f"{name}: exponent in D from 4000 on {np.polyfit(logs[:, 0], logs[:, column], 1)[0]:.2f}"
-        )
+        slope = np.polyfit(logs[:, 0], logs[:, column], 1)[0]
+        print(f"{name}: exponent in D from 4000 on {slope:.2f}")
 
 
 def one_count(samples: int) -> None:
@@ -130,8 +133,10 @@ if __name__ == "__main__":
         one_count(*map(int, sizes))
     else:
         print(
-            f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}"
+            f"{torch.get_num_threads()} threads, {os.cpu_count()} cores, torch {torch.__version__}"
         )
+        if which == "million":
+            against_width((32000, 44000, 63248))
         for name, part in (
             ("dense", against_dense),
             ("width", against_width),

@@ -217,15 +217,18 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "active as floats": (
         lambda: run(torch.zeros(1, 2, 2), [[0.0, 1.0]]),
-        "active has shape (1, 2) and dtype torch.float32; it must be (batch, z) integers, int32 or int64",
+        "active has shape (1, 2) and dtype torch.float32; "
+        "it must be (batch, z) integers, int32 or int64",
     ),
     "active as a mask": (
         lambda: run(torch.zeros(1, 2, 2), [[True, False]]),
-        "active has shape (1, 2) and dtype torch.bool; it must be (batch, z) integers, int32 or int64",
+        "active has shape (1, 2) and dtype torch.bool; "
+        "it must be (batch, z) integers, int32 or int64",
     ),
     "active without a batch": (
         lambda: run(torch.zeros(2, 2), [0, 1]),
-        "active has shape (2,) and dtype torch.int64; it must be (batch, z) integers, int32 or int64",
+        "active has shape (2,) and dtype torch.int64; "
+        "it must be (batch, z) integers, int32 or int64",
     ),
     "a0 of the wrong width": (
         lambda: run(torch.zeros(1, 2, 3), [[0, 1]]),

@@ -98,8 +98,8 @@ def noise_is_not_amplified(circuits: SmallCircuits, *, keep_indicator: bool) -> 
 
     A ReLU never lengthens a difference, so this is at most the spectral norm of w_t, and equals it
     where all neurons of the circuit are on. With keep_indicator only errors are considered that the
-    "indicator" read-out does not see. The post compares relative errors; where |a| is the same in
-    both layers, as it is on average for the rotations, the two agree.
+    "indicator" read-out does not see. The post compares errors relative to |a|, which
+    changes from layer to layer (for the rotations by up to a factor of 1.77); these are absolute.
     """
     w = circuits.w
     if keep_indicator:

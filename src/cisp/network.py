@@ -361,7 +361,8 @@ def _balance(table: Table, before: Table, n: int) -> float:
     the pairs t = u. A single circuit has no pairs; its chi is 0.
     """
     T, S = table.shape
-    entries = np.unique(table[:, :, None] * n + before[:, None, :])
+    entries = np.sort(table[:, :, None] * n + before[:, None, :], axis=None)
+    entries = entries[np.diff(entries, prepend=-1) > 0]  # each used entry once
     c, c_before = np.bincount(table.ravel(), minlength=n), np.bincount(before.ravel(), minlength=n)
     M = int(c[entries // n] @ c_before[entries % n]) - T * S**2
     rest = T * (T - 1) * S**2 - M

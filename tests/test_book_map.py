@@ -1,0 +1,61 @@
+"""book/equations.csv leads from every numbered equation to its label, its code and its test."""
+
+import csv
+import importlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAP = list(csv.DictReader((ROOT / "book" / "equations.csv").open()))
+SECTIONS = {"3": 4, "4": 2, "5": 35}  # equations in the sections of the post worked through so far
+
+
+def cells(page: str, kind: str) -> list[str]:
+    """The sources of a page's cells of one kind."""
+    notebook: dict[str, Any] = json.loads((ROOT / "book" / f"{page}.ipynb").read_text())
+    return ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == kind]
+
+
+def test_every_equation_of_the_post_is_on_the_map_once() -> None:
+    wanted = {f"{s}.{k}" for s, last in SECTIONS.items() for k in range(1, last + 1)}
+    assert sorted(row["equation"] for row in MAP) == sorted(wanted)
+
+
+@pytest.mark.parametrize("row", MAP, ids=lambda row: row["equation"])
+def test_the_equation_has_its_label_code_and_test(row: dict[str, str]) -> None:
+    number = re.compile(rf"(?<![\d.]){re.escape(row['equation'])}(?!\d)")
+    assert sum(f"({row['label']})" in text for text in cells(row["page"], "markdown")) == 1
+    if row["code"] == "cell":
+        assert any(number.search(source) for source in cells(row["page"], "code"))
+        assert row["test"] == f"book/{row['page']}.ipynb"
+        return
+    room, *path = row["code"].removeprefix("cisp.").split(".")
+    found = importlib.import_module(f"cisp.{room}")
+    for name in path:
+        found = getattr(found, name)
+    assert found.__doc__
+    file, _, test = row["test"].partition("::")
+    assert not test or f"def {test}(" in (ROOT / file).read_text()
+    assert (ROOT / file).exists()
+
+
+def test_every_labelled_equation_of_the_post_is_on_the_map() -> None:
+    pages = sorted(path.stem for path in (ROOT / "book").glob("*.ipynb"))
+    labels = {
+        (label, page)
+        for page in pages
+        for text in cells(page, "markdown")
+        for label in re.findall(r"\$\$ \((eq-\d+-\d+)\)", text)
+    }
+    assert labels == {(row["label"], row["page"]) for row in MAP}
+
+
+def test_the_readme_names_files_that_exist() -> None:
+    readme = (ROOT / "README.md").read_text()
+    named = re.findall(r"(?:book|tests|src|benchmarks)/[\w./]+\.\w+", readme)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
