@@ -8,5 +8,6 @@ def claim(key: str, value: float, low: float, high: float, digits: int = 3) -> N
     if not low <= value <= high:
         raise AssertionError(f"{key}={value} is outside {low}..{high}, which the text relies on")
     shown = value if isinstance(value, int) else float(f"{value:.{digits}g}")
+    shown = int(shown) if abs(shown) >= 10 ** (digits - 1) else shown  # 57, not 57.0
     print(f"{key} = {shown}")
     glue(key, shown, display=False)

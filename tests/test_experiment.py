@@ -7,6 +7,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -131,6 +133,11 @@ def assert_same(ours: Measurement, theirs: Measurement) -> None:
         same(one[loose], other[loose], atol=1e-8)
 
 
+def as_lists(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of errors with its arrays as lists, which pandas compares."""
+    return table.assign(worst_a0=[a0.tolist() for a0 in table.worst_a0])
+
+
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[Inputs]:
     """The inputs that networks embed from here on, as (active, a0)."""
@@ -186,8 +193,11 @@ def test_without_overlap_the_mask_changes_nothing() -> None:
 @pytest.mark.parametrize("run", [measure, measure_masked])
 @every_network
 def test_the_worst_cases_can_be_replayed(
-    make: Callable[[], Network], run: Callable[..., Measurement]
+    make: Callable[[], Network],
+    run: Callable[..., Measurement],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(cisp.experiment, "DRAWN", 90)
     network = make()
     for row in run(network, z=3, samples=300, rng=4).errors.itertuples():
         active, a0 = torch.tensor([row.worst_active]), torch.from_numpy(row.worst_a0)[None]
@@ -205,32 +215,47 @@ def test_batches_change_nothing() -> None:
         assert_same(measure(network, z=2, samples=450, batch=batch), whole)
 
 
-def test_threads_and_lots_merge_to_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Torch on so many threads, and back on the one that conftest.py sets."""
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(1)
+
+
+def seen_by_a_new_thread() -> int:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+def test_lots_merge_to_one_run_that_is_the_same_on_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(cisp.experiment, "DRAWN", 30)
     network, rng = rotations(), np.random.default_rng(5)
     lots = [network.sample(batch=size, z=2, rng=rng) for size in (30, 30, 30, 30, 5)]
     active, a0 = (torch.cat(parts) for parts in zip(*lots, strict=True))
     expected = brute(network, (active, a0))
-    for threads in (1, 2, 4):
-        torch.set_num_threads(threads)
-        try:
-            found = measure(network, z=2, samples=125, rng=5, batch=20)
-            assert torch.get_num_threads() == threads
-        finally:
-            torch.set_num_threads(1)
-        assert_same(found, expected)
+    found = []
+    for number in (1, 2, 4):
+        with threads(number):
+            found.append(measure(network, z=2, samples=125, rng=5, batch=20))
+            assert torch.get_num_threads() == seen_by_a_new_thread() == number
+        assert_same(found[-1], expected)
+        # each lot runs on one thread, and they are merged in order: no rounding differs
+        assert as_lists(found[0].errors).equals(as_lists(found[-1].errors))
+        assert found[0].circuits.equals(found[-1].circuits)
 
 
 def test_the_number_of_threads_is_restored_after_an_error() -> None:
-    torch.set_num_threads(2)
-    try:
-        broken = rotations()
-        broken.tables[0] = 10**6
+    broken = rotations()
+    broken.tables[0] = 10**6
+    with threads(2):
         with pytest.raises((IndexError, RuntimeError)):
             measure(broken, z=1)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)
+        assert torch.get_num_threads() == seen_by_a_new_thread() == 2
 
 
 def test_the_seed_fixes_the_inputs() -> None:
@@ -386,8 +411,7 @@ CELLS = [cell(T=T, seed=T % 3) for T in (15, 11, 14, 10, 13, 12)]
 
 
 def assert_same_sweep(one: pd.DataFrame, other: pd.DataFrame) -> None:
-    as_lists = (x.assign(worst_a0=[a0.tolist() for a0 in x.worst_a0]) for x in (one, other))
-    pd.testing.assert_frame_equal(*as_lists)
+    pd.testing.assert_frame_equal(as_lists(one), as_lists(other))
 
 
 @pytest.fixture
@@ -424,8 +448,8 @@ def test_a_sweep_is_one_tidy_table_in_the_order_of_its_cells(
 
 
 def by_hand(*, T: int, n: int, S: int) -> np.ndarray:
-    """Rows one after the other, which the network deals to circuits."""
-    return np.arange(T * S).reshape(T, S)
+    """No position is shared; prime_steps would place each circuit side by side."""
+    return np.arange(T * S).reshape(S, T).T
 
 
 def steps(*, T: int, rng: np.random.Generator) -> SmallCircuits:
@@ -533,7 +557,7 @@ def test_a_sweep_outlives_a_worker_of_its_cluster(folder: Path) -> None:
     run = partial(cells.held, folder=folder, start=4)
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
         ) as cluster,
         distributed.Client(cluster),
         joblib.parallel_config(backend="dask"),

@@ -124,5 +124,5 @@ def activity_by_layer(
             ax.axhline(expected[z], color=color, ls=":", lw=1.2)
         ax.set(title=f"block {block}", xlabel="layer", ylim=(0, None))
     axes[0].set_ylabel("fraction of neurons on")
-    axes[0].legend()
+    axes[0].legend(loc="upper left", fontsize="small")
     return axes
