@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MAP = list(csv.DictReader((ROOT / "book" / "equations.csv").open()))
+MAP = list(csv.DictReader((ROOT / "book" / "equations.csv").read_text().splitlines()))
 SECTIONS = {"3": 4, "4": 2, "5": 35}  # equations in the sections of the post worked through so far
 
 

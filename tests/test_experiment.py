@@ -503,7 +503,7 @@ def test_finished_cells_are_remembered(
     for option in ({"samples": 21}, {"L": 4}, {"make": steps}, {"allocate": by_hand}):
         sweep(grid[:1], **{**every_key, **option})
     assert len(cells.starts(folder)) == 12
-    monkeypatch.setattr(cisp.experiment, "_code", lambda: "other source")
+    monkeypatch.setattr(cisp.experiment, "_code", lambda *_: "other source")
     sweep(grid[:1], **every_key)
     assert len(cells.starts(folder)) == 13
 
@@ -555,6 +555,7 @@ cisp.sweep({CELLS}, run=run, memory=memory).to_pickle({str(tmp_path / "found")!r
 def test_a_sweep_outlives_a_worker_of_its_cluster(folder: Path) -> None:
     distributed = pytest.importorskip("distributed")
     run = partial(cells.held, folder=folder, start=4)
+    # the dashboard on a free port: a second run of the tests would find the usual one taken
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
@@ -579,3 +580,36 @@ def test_on_cuda_the_statistics_are_the_same(run: Callable[..., Measurement]) ->
         run(network, z=2, samples=100, device="cuda", batch=30), run(network, z=2, samples=100)
     )
     assert not network.w.is_cuda
+
+
+def test_a_control_with_more_overlap_can_be_swept() -> None:
+    cell = {"T": 40, "D": 80, "S": 3, "z": 1, "seed": 0}
+    with pytest.raises(ValueError, match="at most max_overlap=1 are allowed"):
+        cisp.sweep([cell], allocate=cisp.random_subsets)
+    assert len(cisp.sweep([cell], allocate=cisp.random_subsets, max_overlap=3))
+
+
+def test_the_key_of_a_kept_cell_knows_the_source_of_its_functions() -> None:
+    def run(network: cisp.Network) -> int:
+        return 1
+
+    first = cisp.experiment._code(run)
+
+    def run(network: cisp.Network) -> int:  # type: ignore[no-redef]
+        return 2
+
+    assert cisp.experiment._code(run) != first
+    assert cisp.experiment._code(partial(run)) == cisp.experiment._code(run)
+
+
+def test_where_errors_are_nan_the_rows_stay() -> None:
+    circuits = cisp.one_relu_rotations(T=20, theta=torch.ones(20))
+    found = cisp.measure(cisp.superpose(circuits, D=60, S=3, L=200), z=5, samples=20).errors
+    assert len(found) == 200 * 2 * 2
+    assert found.mse.isna().any()
+    assert (found.worst.isna() == (found.worst_circuit == -1)).all()
+
+
+def test_with_all_circuits_active_none_is_reported_as_inactive() -> None:
+    network = cisp.superpose(cisp.conditional_rotations(T=5), D=80, S=3, L=2)
+    assert set(cisp.measure(network, z=5, samples=4).errors.circuits) == {"active"}

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
+from inspect import getsource, isfunction
 from itertools import combinations, islice
 from math import comb
 from pathlib import Path
@@ -94,6 +96,7 @@ def sweep(
     L: int = 5,
     make: Callable[..., SmallCircuits] = conditional_rotations,
     allocate: Callable[..., Table] = prime_steps,
+    max_overlap: int | float = 1,
     run: Callable[..., Measurement] = measure,
     table: Literal["errors", "activity", "circuits"] = "errors",
     memory: joblib.Memory | None = None,
@@ -103,17 +106,28 @@ def sweep(
 
     Cells run under the active `joblib.parallel_config`: n_jobs processes here, or a cluster through
     joblib's backends. With `memory` finished cells are kept on disk, under a key that includes the
-    source of this package, so an interrupted sweep resumes where it was.
+    source of this package and of make, allocate and run, so an interrupted sweep resumes where it
+    was; these must then be functions with a name. A control whose rows share more positions, such
+    as `random_subsets`, needs max_overlap=S.
     """
     wanted = ("T", "D", "S", "z", "seed")
     rows = [dict(cell) for cell in cells]
     for cell in rows:
         if set(cell) != set(wanted):
             raise ValueError(f"cell={cell} has keys {sorted(cell)}; they must be {list(wanted)}")
+    if not rows:
+        raise ValueError(f"cells={rows} is empty; it must hold at least one cell")
     run_cell = (memory or joblib.Memory(None)).cache(_run_cell)
     jobs = [
         joblib.delayed(run_cell)(
-            **cell, samples=samples, L=L, make=make, allocate=allocate, run=run, code=_code()
+            **cell,
+            samples=samples,
+            L=L,
+            make=make,
+            allocate=allocate,
+            max_overlap=max_overlap,
+            run=run,
+            code=_code(make, allocate, run),
         )
         for cell in rows
     ]
@@ -138,19 +152,26 @@ def _run_cell(
     L: int,
     make: Callable[..., SmallCircuits],
     allocate: Callable[..., Table],
+    max_overlap: int | float,
     run: Callable[..., Measurement],
     code: str,
 ) -> Measurement:
     """One cell of a sweep. `code` only tells cached results of different sources apart."""
     angles, dealing, inputs = np.random.default_rng(seed).spawn(3)
-    network = superpose(make(T=T, rng=angles), D=D, S=S, L=L, rng=dealing, allocate=allocate)
+    circuits = make(T=T, rng=angles)
+    network = superpose(
+        circuits, D=D, S=S, L=L, rng=dealing, allocate=allocate, max_overlap=max_overlap
+    )
     return run(network, z=z, samples=samples, rng=inputs, progress=False)
 
 
-def _code() -> str:
-    """A digest of the package's source."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+def _code(*functions: Callable[..., object]) -> str:
+    """A digest of the source of the package and of these functions."""
+    texts = [file.read_text() for file in sorted(Path(__file__).parent.glob("*.py"))]
+    for function in functions:
+        inner = function.func if isinstance(function, partial) else function
+        texts.append(getsource(inner) if isfunction(inner) else repr(inner))
+    return sha256("".join(texts).encode()).hexdigest()
 
 
 def _bar(progress: bool | None) -> dict[str, Any]:
@@ -312,7 +333,7 @@ class _Tally:
         for (layer, q), top in np.ndenumerate(of_active.amax((2, 3)).cpu().numpy()):
             if top > self.worst[layer, q, 0]:
                 at, place = divmod(int(of_active[layer, q].argmax()), self.z)
-                self._note((layer, q, 0), top, int(active[at, place]), active[at], a0[at])
+                self._note((layer, q, 0), float(top), int(active[at, place]), active[at], a0[at])
 
     def _note(
         self, key: tuple[int, int, int], top: float, circuit: int, active: Tensor, a0: Tensor
@@ -333,8 +354,12 @@ class _Tally:
         errors, circuits = [], []
         mean = self.sums / self.samples
         variance = (self.squares / self.samples - mean.square()).clamp(min=0)
-        stderr = (variance / max(self.samples - 1, 1)).sqrt()
-        for (row, q, k), (circuit, active, a0) in sorted(self.where.items()):
+        stderr = (variance / (self.samples - 1)).sqrt()  # nan for a single input
+        unknown = (-1, torch.zeros(0, dtype=torch.int64), torch.zeros(0))  # where errors are nan
+        for row, q, k in np.ndindex(*self.worst.shape):
+            if k == 1 and self.z == self.T:
+                continue  # no circuit is inactive
+            circuit, active, a0 = self.where.get((row, q, k), unknown)
             errors.append(
                 {
                     "z": self.z,
@@ -343,7 +368,7 @@ class _Tally:
                     "circuits": ("active", "inactive")[k],
                     "mse": float(mean[row, q, k]),
                     "mse_stderr": float(stderr[row, q, k]),
-                    "worst": float(self.worst[row, q, k] ** 0.5),
+                    "worst": float(self.worst[row, q, k] ** 0.5) if circuit >= 0 else float("nan"),
                     "samples": self.samples,
                     "worst_circuit": circuit,
                     "worst_active": tuple(active.tolist()),
@@ -358,7 +383,8 @@ class _Tally:
         for row, quantities in enumerate((self.each / self.times).cpu().numpy()):
             for name, mse in zip(self.names, quantities, strict=True):
                 head = {"z": self.z, "layer": row + 1, "quantity": name}
-                tail = {"circuit": range(self.T), "mse": mse, "samples": self.times.cpu().numpy()}
+                times = self.times.cpu().numpy()
+                tail = {"circuit": range(self.T), "mse": mse, "samples": times.astype(int)}
                 circuits.append(pd.DataFrame({**head, **tail}))
         frame = pd.concat(circuits, ignore_index=True)
         return Measurement(pd.DataFrame(errors), pd.DataFrame(activity), frame)
