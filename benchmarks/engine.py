@@ -96,10 +96,12 @@ def against_width(
             break
         rows.append([float(v) for v in out.stdout.split()])
         print("{:6.0f} {:7.0f} {:8.2f} {:12.3f} {:8.0f}".format(*rows[-1]), flush=True)
-    logs = np.log([row for row in rows if row[0] >= 4000])
+    if len(rows) < 2:
+        return
+    logs = np.log(rows)
     for name, column in (("time an input", 3), ("peak memory", 4)):
         slope = np.polyfit(logs[:, 0], logs[:, column], 1)[0]
-        print(f"{name}: exponent in D from 4000 on {slope:.2f}")
+        print(f"{name}: exponent in D over these {slope:.2f}")
 
 
 def one_count(samples: int) -> None:
@@ -135,12 +137,15 @@ if __name__ == "__main__":
         print(
             f"{torch.get_num_threads()} threads, {os.cpu_count()} cores, torch {torch.__version__}"
         )
+        parts = {"dense": against_dense, "width": against_width, "samples": against_samples}
         if which == "million":
             against_width((32000, 44000, 63248))
-        for name, part in (
-            ("dense", against_dense),
-            ("width", against_width),
-            ("samples", against_samples),
-        ):
-            if which in (name, "all"):
+        elif which in parts:
+            parts[which]()
+        elif which == "all":
+            for part in parts.values():
                 part()
+        else:
+            sys.exit(
+                f"{which}: give one of {', '.join(parts)}, million, or nothing for all but that"
+            )

@@ -289,7 +289,31 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
         lambda: noise_is_not_amplified(circuits(), keep_indicator=True),
         "keep_indicator=True needs a read-out named 'indicator'; these circuits have []",
     ),
+    "theta of other circuits": (
+        lambda: circuits(theta=torch.zeros(7)),
+        "theta has shape (7,); it must be (6,) or (5, 6)",
+    ),
+    "a read-out of nothing": (
+        lambda: circuits(readouts={"x": torch.zeros(0, 2)}),
+        "readouts['x'] has shape (0, 2); it must be (k, 2)",
+    ),
+    "circuits as integers": (
+        lambda: circuits().to(torch.int64),
+        "target=torch.int64 is not allowed; it must be a floating dtype",
+    ),
+    "active as a list": (
+        lambda: circuits().run(torch.zeros(1, 1, 2), [[0]]),  # type: ignore[arg-type]
+        "active is a list; it must be a torch.Tensor",
+    ),
+    "an overlap too large to check": (
+        lambda: cisp.check_table(np.arange(10)[None], n=250, max_overlap=8),
+        "max_overlap=8 cannot be checked at n=250; it must be smaller, or 10 to allow any",
+    ),
     # experiments
+    "measure a word": (
+        lambda: run_experiment(samples="every"),
+        "samples='every' is not allowed; it must be a number of inputs or \"all\"",
+    ),
     "measure with z beyond T": (lambda: run_experiment(z=7), a_count("z", 7, "in 1..6")),
     "measure pairs without saying how many": (
         lambda: run_experiment(z=2),

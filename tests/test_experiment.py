@@ -613,3 +613,21 @@ def test_where_errors_are_nan_the_rows_stay() -> None:
 def test_with_all_circuits_active_none_is_reported_as_inactive() -> None:
     network = cisp.superpose(cisp.conditional_rotations(T=5), D=80, S=3, L=2)
     assert set(cisp.measure(network, z=5, samples=4).errors.circuits) == {"active"}
+
+
+def test_half_precision_sums_do_not_overflow() -> None:
+    network = superpose(conditional_rotations(T=557), D=1000, S=6)
+    full = measure(network, z=3, samples=100).errors
+    half = measure(network.half(), z=3, samples=100).errors
+    assert np.isfinite(half.mse).all()
+    late = full.layer == 5
+    np.testing.assert_allclose(
+        half.mse[late], full.mse[late], rtol=0.2
+    )  # other roundings, same law
+
+
+def test_measures_in_two_threads_leave_torch_its_threads() -> None:
+    network = superpose(conditional_rotations(T=20), D=72, S=3)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda seed: measure(network, z=2, samples=3000, rng=seed), range(4)))
+        assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads()

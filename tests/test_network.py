@@ -386,3 +386,29 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     save_file({"w": torch.ones(2)}, path, metadata={"format": "pt"})
     with pytest.raises(ValueError, match="holds format 'pt'; it must be 'cisp network 1'"):
         Network.load(path)
+
+
+def test_a_loaded_state_is_the_whole_network() -> None:
+    circuits = conditional_rotations(T=20, rng=0, dtype=torch.float64)
+    first, second = (superpose(circuits, D=72, S=3, L=3, rng=seed) for seed in (1, 2))
+    active, a0 = first.sample(batch=5, z=2)
+    A0 = first.embed(a0, active)
+    assert not torch.allclose(first(A0), second(A0))
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first(A0), second(A0))
+
+
+def test_tensors_that_share_memory_are_saved(tmp_path: Path) -> None:
+    both = torch.tensor([[1.0, -1]])
+    circuits = SmallCircuits(
+        w=torch.eye(2).repeat(3, 1, 1), b=-torch.ones(2), readouts={"a": both, "b": both}
+    )
+    network = superpose(circuits, D=12, S=2, L=2, w_mean=circuits.w[0])
+    network.save(tmp_path / "n.safetensors")
+    assert list(Network.load(tmp_path / "n.safetensors").circuits.readouts) == ["a", "b"]
+
+
+def test_as_many_layers_as_circuits_is_no_confusion() -> None:
+    circuits = SmallCircuits(w=torch.eye(2).repeat(3, 1, 1), b=-torch.rand(5, 2))
+    network = superpose(circuits, D=12, S=2, L=3)
+    assert torch.equal(network.B(3), circuits.b[2].repeat_interleave(6))

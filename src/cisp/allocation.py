@@ -179,6 +179,11 @@ def _first_meeting(table: Table, n: int, max_overlap: int | float) -> tuple[int,
     if max_overlap >= S:
         return None
     size = count("max_overlap", max_overlap, low=0) + 1
+    if n**size > 2**63:
+        raise ValueError(
+            f"max_overlap={max_overlap} cannot be checked at n={n}; "
+            f"it must be smaller, or {S} to allow any"
+        )
     code = _codes(table, n, size).ravel()
     order = np.argsort(code, kind="stable")
     same = np.flatnonzero(code[order][1:] == code[order][:-1])

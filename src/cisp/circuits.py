@@ -67,7 +67,7 @@ class SmallCircuits:
             name: finite(f"readouts[{name!r}]", m).to(w) for name, m in self.readouts.items()
         }
         for name, m in readouts.items():
-            if m.ndim != 2 or m.shape[1] != d:
+            if m.ndim != 2 or m.shape[1] != d or not len(m):
                 raise ValueError(
                     f"readouts[{name!r}] has shape {tuple(m.shape)}; it must be (k, {d})"
                 )
@@ -78,8 +78,19 @@ class SmallCircuits:
                 f"input_mean has shape {tuple(mean.shape)} and input_map {tuple(spread.shape)}; "
                 f"they must be ({d},) and ({d}, k)"
             )
+        theta = None if self.theta is None else finite("theta", self.theta).to(w)
+        if theta is not None and theta.shape not in ((T,), (L, T)):
+            raise ValueError(
+                f"theta has shape {tuple(theta.shape)}; it must be ({T},) or ({L}, {T})"
+            )
         known = dict(
-            w=w, b=b, readouts=readouts, L=L, input_mean=mean.to(w), input_map=spread.to(w)
+            theta=theta,
+            w=w,
+            b=b,
+            readouts=readouts,
+            L=L,
+            input_mean=mean.to(w),
+            input_map=spread.to(w),
         )
         for name, value in known.items():
             object.__setattr__(self, name, value)
@@ -113,6 +124,8 @@ class SmallCircuits:
 
     def to(self, target: torch.dtype | torch.device | str) -> "SmallCircuits":
         """The same circuits in another floating dtype or on another device."""
+        if isinstance(target, torch.dtype) and not target.is_floating_point:
+            raise ValueError(f"target={target} is not allowed; it must be a floating dtype")
         moved = {k: v.to(target) for k, v in vars(self).items() if isinstance(v, Tensor)}
         readouts = {k: m.to(target) for k, m in self.readouts.items()}
         return replace(self, readouts=readouts, **moved)  # type: ignore[arg-type]  # all tensors
@@ -121,12 +134,12 @@ class SmallCircuits:
         """The circuits run for L layers; raises if their weights or biases end earlier."""
         fixed = self.w.ndim == 3 and self.b.ndim == 1
         count("L", L, high=None if fixed else self.L)
-        return replace(
-            self,
-            L=L,
-            w=self.w if self.w.ndim == 3 else self.w[:L],
-            b=self.b if self.b.ndim == 1 else self.b[:L],
-        )
+        if fixed:
+            return replace(self, L=L)
+        w = self.w.expand(self.L, *self.w.shape[-3:])[:L]
+        b = self.b if self.b.ndim == 1 else self.b[:L]
+        theta = self.theta if self.theta is None or self.theta.ndim == 1 else self.theta[:L]
+        return replace(self, L=L, w=w, b=b, theta=theta)
 
     def quantities(self, a: Float[Tensor, "*any d"]) -> dict[str, Float[Tensor, "*any _"]]:
         """Each named quantity read from circuit activations a (for rotations 5.5 and 5.6)."""
@@ -144,7 +157,7 @@ class SmallCircuits:
         self, a0: Float[Tensor, "batch z d"], active: Int[Tensor, "batch z"]
     ) -> Float[Tensor, "layers batch z d"]:
         """Activations a^0..a^L of the active circuits, each run alone: the oracle (5.1)."""
-        check_inputs(self, a0, active)
+        check_inputs(a0, active, T=self.T, d=self.d, dtype=self.w.dtype)
         a = [a0]
         for layer in range(1, self.L + 1):
             w, b = self.at(layer)
@@ -258,25 +271,28 @@ def finite(name: str, value: object) -> Tensor:
     return tensor
 
 
-def check_inputs(circuits: SmallCircuits, a0: Tensor, active: Tensor) -> None:
-    """Raise ValueError unless a0 (batch, z, d) and active (batch, z) fit the circuits."""
+def check_inputs(a0: Tensor, active: Tensor, *, T: int, d: int, dtype: torch.dtype) -> None:
+    """Raise ValueError unless a0 (batch, z, d) and active (batch, z) fit T circuits of width d."""
+    for name, value in (("a0", a0), ("active", active)):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} is a {type(value).__name__}; it must be a torch.Tensor")
     if active.ndim != 2 or active.dtype not in (torch.int32, torch.int64):
         raise ValueError(
             f"active has shape {tuple(active.shape)} and dtype {active.dtype}; "
             "it must be (batch, z) integers, int32 or int64"
         )
     batch, z = active.shape
-    count("batch", batch), count("z", z, high=circuits.T)
-    if a0.shape != (batch, z, circuits.d):
+    count("batch", batch), count("z", z, high=T)
+    if a0.shape != (batch, z, d):
         raise ValueError(
             f"a0 has shape {tuple(a0.shape)}; with active {tuple(active.shape)} "
-            f"it must be ({batch}, {z}, {circuits.d})"
+            f"it must be ({batch}, {z}, {d})"
         )
-    if a0.dtype != circuits.w.dtype:
-        raise ValueError(f"a0 has dtype {a0.dtype}; it must be the circuits' {circuits.w.dtype}")
-    if not (0 <= int(active.min()) and int(active.max()) < circuits.T):
-        wrong = int(active[(active < 0) | (active >= circuits.T)][0])
-        raise ValueError(f"active holds circuit {wrong}; circuits are 0..{circuits.T - 1}")
+    if a0.dtype != dtype:
+        raise ValueError(f"a0 has dtype {a0.dtype}; it must be the circuits' {dtype}")
+    if not (0 <= int(active.min()) and int(active.max()) < T):
+        wrong = int(active[(active < 0) | (active >= T)][0])
+        raise ValueError(f"active holds circuit {wrong}; circuits are 0..{T - 1}")
     ordered = active.sort(1).values
     twice = ordered[:, 1:][ordered[:, 1:] == ordered[:, :-1]]
     if len(twice):

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -11,6 +10,7 @@ from inspect import getsource, isfunction
 from itertools import combinations, islice
 from math import comb
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import joblib
@@ -30,6 +30,8 @@ ON = 1e-4  # a neuron above this counts as active (post, figure 7)
 DRAWN = 4096  # inputs are drawn in lots of this many, whatever the batch, so batches change nothing
 
 FITTING = 2**22  # the most entries of an array (T, d, batch) unless batch is given
+
+ONE_AT_A_TIME = Lock()  # torch's number of threads belongs to the whole process
 
 Lot = tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z d"]]
 
@@ -205,10 +207,14 @@ def _measure(
     fitting = FITTING // (network.T * network.d)  # arrays of a batch should stay in the cache
     batch = min(max(fitting, 8), 384) if batch is None else count("batch", batch)
     every = samples == "all" or (samples is None and z == 1)
+    if isinstance(samples, str) and not every:
+        raise ValueError(
+            f'samples={samples!r} is not allowed; it must be a number of inputs or "all"'
+        )
     if samples is None and not every:
         raise ValueError(f'samples=None needs z=1, but z={z}; give a number of inputs or "all"')
     total = comb(network.T, z) if every else count("samples", samples)
-    network = network if device is None else deepcopy(network).to(device)
+    network = network if device is None else _on_device(network, device)
     lots = _all_lots(network, z, rng) if every else _drawn_lots(network, z, total, rng)
     tally = _Tally(network, z)
     with tqdm(total=total, unit="inputs", **_bar(progress)) as bar:
@@ -216,6 +222,13 @@ def _measure(
             tally.merge(part)
             bar.update(part.samples)
     return tally.result()
+
+
+def _on_device(network: Network, device: torch.device | str) -> Network:
+    """A copy of the network on the device."""
+    with torch.no_grad():
+        circuits, w_mean = network.circuits.to(device), network.w_mean.to(device)
+    return Network(circuits, network.tables, network.chi, w_mean, D=network.D)
 
 
 def _run_lot(
@@ -245,9 +258,10 @@ def _in_threads(function: Callable[[Lot], "_Tally"], lots: Iterator[Lot]) -> Ite
     A lot in each thread, torch within it on one, is faster than one lot after another with torch on
     all: the arrays are too small to be shared out well.
     """
-    threads = torch.get_num_threads()
     torch.empty(31 << 20, dtype=torch.uint8)  # once freed, glibc keeps blocks this size at hand
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ONE_AT_A_TIME:
+        threads = torch.get_num_threads()
+        pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
         waiting: deque[Future[_Tally]] = deque()
         try:
             for lot in lots:
@@ -282,7 +296,8 @@ class _Tally:
         self.z, self.T, self.S, self.n, self.L = z, network.T, network.S, network.n, network.L
         readouts = network.circuits.readouts or {"activations": torch.eye(network.d)}
         self.names = list(readouts)
-        self.maps = torch.cat(list(readouts.values())).to(network.w)  # all read-outs in one matrix
+        kind = torch.promote_types(network.w.dtype, torch.float32)
+        self.maps = torch.cat(list(readouts.values())).to(network.w.device, kind)  # one matrix
         ends = np.cumsum([len(m) for m in readouts.values()]).tolist()
         self.rows = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
         shape = (network.L, len(self.names), 2)
@@ -303,10 +318,10 @@ class _Tally:
     ) -> None:
         """Take in one batch: what `Network.stream` yields, and the oracle's a^1..a^L."""
         inputs = torch.arange(len(active), device=active.device).unsqueeze(1)
-        on, picked, totals = [], [], []
+        on, picked, totals, kind = [], [], [], self.maps.dtype
         for layer, (A, gathered) in enumerate(stream):
             on.append(torch.gt(A, ON, out=torch.empty_like(A)).sum(2).sum(0))
-            read = self.maps @ gathered  # T k batch
+            read = self.maps @ gathered.to(kind)  # T k batch
             picked.append(read[active, :, inputs])
             read[active, :, inputs] = 0.0
             totals.append(read.square_().sum(0))
@@ -318,7 +333,7 @@ class _Tally:
                     at = int(largest.argmax())
                     circuit = int(of_others[:, at].argmax())
                     self._note((layer, q, 1), top, circuit, active[at], a0[at])
-        squared = (torch.stack(picked) / self.S - a @ self.maps.T).square()  # L batch z k
+        squared = (torch.stack(picked) / self.S - a.to(kind) @ self.maps.T).square()  # L batch z k
         of_active = torch.stack([squared[..., rows].sum(-1) for rows in self.rows], 1)
         summed = torch.stack(totals).double() / (self.S**2 * (self.T - self.z))
         of_others = torch.stack([summed[:, rows].sum(1) for rows in self.rows], 1)
@@ -359,7 +374,8 @@ class _Tally:
         for row, q, k in np.ndindex(*self.worst.shape):
             if k == 1 and self.z == self.T:
                 continue  # no circuit is inactive
-            circuit, active, a0 = self.where.get((row, q, k), unknown)
+            fine = not bool(mean[row, q, k].isnan())
+            circuit, active, a0 = self.where[row, q, k] if fine else unknown
             errors.append(
                 {
                     "z": self.z,
@@ -368,7 +384,7 @@ class _Tally:
                     "circuits": ("active", "inactive")[k],
                     "mse": float(mean[row, q, k]),
                     "mse_stderr": float(stderr[row, q, k]),
-                    "worst": float(self.worst[row, q, k] ** 0.5) if circuit >= 0 else float("nan"),
+                    "worst": float(self.worst[row, q, k] ** 0.5) if fine else float("nan"),
                     "samples": self.samples,
                     "worst_circuit": circuit,
                     "worst_active": tuple(active.tolist()),

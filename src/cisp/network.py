@@ -77,7 +77,7 @@ class Network(nn.Module):
 
     All three terms gather positions, multiply by a d x d matrix and scatter to positions: the T
     circuits, the n rows of X, and 11^T are gathered, multiplied and scattered together. The first
-    T sums are the read-outs (5.30), S times over.
+    T sums are the read-outs (5.30), S times over. This has first derivatives; `to_dense` has all.
 
     tables: (L, T, S) ints, row l-1 for layer l. chi: (L,), chi[l-1] for layer l, chi[0] unused.
     """
@@ -90,6 +90,7 @@ class Network(nn.Module):
     theta: Tensor | None
     input_mean: Tensor
     input_map: Tensor
+    indices: nn.ModuleList
 
     def __init__(
         self, circuits: SmallCircuits, tables: Tensor, chi: Tensor, w_mean: Tensor, *, D: int
@@ -107,9 +108,8 @@ class Network(nn.Module):
         self._readout_names = list(circuits.readouts)
         for k, matrix in enumerate(circuits.readouts.values()):
             self.register_buffer(f"readout_{k}", matrix)
-        after = [*tables[1:], None]
-        indices = [_Index(tables[k], after[k], self.n) for k in range(self.L)]
-        self.indices = nn.ModuleList(indices).to(device)
+        _index(self)
+        self.register_load_state_dict_post_hook(_index)
 
     @property
     def circuits(self) -> SmallCircuits:
@@ -138,7 +138,7 @@ class Network(nn.Module):
         self, a0: Float[Tensor, "batch z d"], active: Int[Tensor, "batch z"]
     ) -> Float[Tensor, "batch d n"]:
         """The network's input A^0 = sum_t w_t^1 a_t^0 |e_t^1> over the active circuits (5.25)."""
-        check_inputs(self.circuits, a0, active)
+        check_inputs(a0, active, T=self.T, d=self.d, dtype=self.w.dtype)
         values = torch.einsum("bzij,bzj->bzi", self._weights(1)[0][active], a0)
         positions = self.tables[0][active].unsqueeze(-1)  # (batch, z, S, 1)
         blocks = torch.arange(self.d, device=active.device)
@@ -244,9 +244,7 @@ class Network(nn.Module):
             "D": str(self.D),
             "readouts": json.dumps(self._readout_names),
         }
-        own = {
-            k: v.contiguous() for k, v in self.state_dict().items() if not k.startswith("indices.")
-        }
+        own = {k: v.contiguous().clone() for k, v in self.state_dict().items()}
         save_file(own, path, metadata=about)
 
     @classmethod
@@ -304,6 +302,14 @@ class Network(nn.Module):
         everywhere = (-chi * w_mean).unsqueeze(0)
         matrices = torch.cat([w / self.S + chi * w_mean, twice, everywhere])
         return self._index(layer).scatter(matrices @ gathered)
+
+
+def _index(network: Network, _: object = None) -> None:
+    """Derive from the tables what each layer gathers and scatters."""
+    tables = network.tables.cpu()
+    after = [*tables[1:], None]
+    indices = [_Index(tables[k], after[k], network.n) for k in range(network.L)]
+    network.indices = nn.ModuleList(indices).to(network.tables.device)
 
 
 class _Index(nn.Module):
