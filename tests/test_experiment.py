@@ -608,6 +608,7 @@ def test_where_errors_are_nan_the_rows_stay() -> None:
     assert len(found) == 200 * 2 * 2
     assert found.mse.isna().any()
     assert (found.worst.isna() == (found.worst_circuit == -1)).all()
+    assert (found.worst.isna() == found.mse.isna()).all()
 
 
 def test_with_all_circuits_active_none_is_reported_as_inactive() -> None:
