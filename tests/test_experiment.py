@@ -632,3 +632,13 @@ def test_measures_in_two_threads_leave_torch_its_threads() -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda seed: measure(network, z=2, samples=3000, rng=seed), range(4)))
         assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads()
+
+
+def test_errors_that_are_nan_for_some_inputs_do_not_depend_on_the_batch() -> None:
+    w = torch.full((6, 1, 1), 0.5)
+    w[2] = 1e25  # its activations pass float32 in three layers
+    network = superpose(SmallCircuits(w=w, b=torch.tensor([-0.1])), D=12, S=2, L=3)
+    alone, together = (measure(network, z=1, samples=40, batch=b).errors for b in (1, 40))
+    assert alone.mse.isna().any()
+    pd.testing.assert_series_equal(alone.worst, together.worst)
+    pd.testing.assert_series_equal(alone.worst_circuit, together.worst_circuit)
