@@ -412,3 +412,12 @@ def test_as_many_layers_as_circuits_is_no_confusion() -> None:
     circuits = SmallCircuits(w=torch.eye(2).repeat(3, 1, 1), b=-torch.rand(5, 2))
     network = superpose(circuits, D=12, S=2, L=3)
     assert torch.equal(network.B(3), circuits.b[2].repeat_interleave(6))
+
+
+def test_dense_weights_and_inputs_are_the_same_each_time(request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+    torch.set_num_threads(4)  # one thread alone would add up in the same order anyhow
+    network = superpose(conditional_rotations(T=557), D=1000, S=6, L=2)
+    active, a0 = network.sample(batch=200, z=20)
+    assert all(torch.equal(network.W(2), network.W(2)) for _ in range(5))
+    assert all(torch.equal(network.embed(a0, active), network.embed(a0, active)) for _ in range(5))

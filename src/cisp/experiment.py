@@ -293,7 +293,7 @@ class _Tally:
     """Running float64 sums of what `measure` reports; axes (layer, quantity, active or not)."""
 
     def __init__(self, network: Network, z: int) -> None:
-        self.z, self.T, self.S, self.n, self.L = z, network.T, network.S, network.n, network.L
+        self.z, self.T, self.S, self.n = z, network.T, network.S, network.n
         readouts = network.circuits.readouts or {"activations": torch.eye(network.d)}
         self.names = list(readouts)
         kind = torch.promote_types(network.w.dtype, torch.float32)
@@ -320,7 +320,7 @@ class _Tally:
         inputs = torch.arange(len(active), device=active.device).unsqueeze(1)
         on, picked, totals, kind = [], [], [], self.maps.dtype
         for layer, (A, gathered) in enumerate(stream):
-            on.append(torch.gt(A, ON, out=torch.empty_like(A)).sum(2).sum(0))
+            on.append(torch.gt(A, ON, out=torch.empty_like(A, dtype=kind)).sum(2).sum(0))
             read = self.maps @ gathered.to(kind)  # T k batch
             picked.append(read[active, :, inputs])
             read[active, :, inputs] = 0.0

@@ -102,9 +102,9 @@ class Network(nn.Module):
         device = circuits.w.device
         self.register_buffer("tables", tables.to(device))
         self.register_buffer("chi", chi.to(device))
-        for name in ("w", "b", "w_mean", "input_mean", "input_map"):
-            self.register_buffer(name, w_mean if name == "w_mean" else getattr(circuits, name))
-        self.register_buffer("theta", circuits.theta)
+        self.register_buffer("w_mean", w_mean)
+        for name in ("w", "b", "theta", "input_mean", "input_map"):
+            self.register_buffer(name, getattr(circuits, name))
         self._readout_names = list(circuits.readouts)
         for k, matrix in enumerate(circuits.readouts.values()):
             self.register_buffer(f"readout_{k}", matrix)
@@ -140,11 +140,9 @@ class Network(nn.Module):
         """The network's input A^0 = sum_t w_t^1 a_t^0 |e_t^1> over the active circuits (5.25)."""
         check_inputs(a0, active, T=self.T, d=self.d, dtype=self.w.dtype)
         values = torch.einsum("bzij,bzj->bzi", self._weights(1)[0][active], a0)
-        positions = self.tables[0][active].unsqueeze(-1)  # (batch, z, S, 1)
-        blocks = torch.arange(self.d, device=active.device)
-        inputs = torch.arange(len(a0), device=active.device)[:, None, None, None]
-        A0 = a0.new_zeros(self.n, self.d, len(a0))
-        A0 = A0.index_put((positions, blocks, inputs), values.unsqueeze(2), accumulate=True)
+        values = values.permute(1, 2, 0).repeat_interleave(self.S, 0)  # (z S, d, batch)
+        positions = self.tables[0][active].flatten(1).T.unsqueeze(1).expand_as(values)
+        A0 = a0.new_zeros(self.n, self.d, len(a0)).scatter_add(0, positions, values)
         return A0.permute(2, 1, 0)
 
     def forward(self, A0: Float[Tensor, "batch d n"]) -> Float[Tensor, "layers batch d n"]:
@@ -195,12 +193,12 @@ class Network(nn.Module):
         """The dense weights W^l of layer 1..L, blocks stacked as in 5.14 (5.20; W^1 = I, 5.26)."""
         W = self.shared(layer)
         if layer > 1:
-            rows = self.tables[layer - 1][:, :, None].expand(-1, -1, self.S)
-            columns = self.tables[layer - 2][:, None, :].expand(-1, self.S, -1)
-            parts = (self._weights(layer)[0] - self._mean(layer)) / self.S  # (T, d, d)
-            blocks = W.reshape(self.d, self.n, self.d, self.n).permute(1, 3, 0, 2)
-            blocks = blocks.index_put((rows, columns), parts[:, None, None], accumulate=True)
-            W = blocks.permute(2, 0, 3, 1).reshape(self.D, self.D)
+            entries = self.tables[layer - 1][:, :, None] * self.n + self.tables[layer - 2][:, None]
+            parts = ((self._weights(layer)[0] - self._mean(layer)) / self.S).flatten(1)
+            own = W.new_zeros(self.n**2, self.d**2)
+            own = own.index_add(0, entries.flatten(), parts.repeat_interleave(self.S**2, 0))
+            blocks = own.view(self.n, self.n, self.d, self.d).permute(2, 0, 3, 1)
+            W = W + blocks.reshape(self.D, self.D)
         return W
 
     def B(self, layer: int) -> Float[Tensor, " D"]:
