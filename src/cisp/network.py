@@ -142,7 +142,7 @@ class Network(nn.Module):
         values = torch.einsum("bzij,bzj->bzi", self._weights(1)[0][active], a0)
         values = values.permute(1, 2, 0).repeat_interleave(self.S, 0)  # (z S, d, batch)
         positions = self.tables[0][active].flatten(1).T.unsqueeze(1).expand_as(values)
-        A0 = a0.new_zeros(self.n, self.d, len(a0)).scatter_add(0, positions, values)
+        A0 = a0.new_zeros(self.n, self.d, len(a0)).scatter_add_(0, positions, values)
         return A0.permute(2, 1, 0)
 
     def forward(self, A0: Float[Tensor, "batch d n"]) -> Float[Tensor, "layers batch d n"]:
