@@ -326,8 +326,7 @@ def test_self_of_adjacent_layers_is_correlated_by_the_overlap_they_share() -> No
     stderr = np.std(products, ddof=1) / len(products) ** 0.5
     assert abs(np.mean(products) - mean) < 4 * stderr
     assert np.mean(products) > 4 * stderr
-    # derived_rotation_active takes this for 0; over layers 2 to 5, two times three of it are left
-    # out of four times 6.26
+    # over layers 2 to 5, two times three of it join four times 6.26: no small part
     own = theory.mse_self_of_layers(T=T, q=q, q_before=q, delta_w_a=1)
     assert 0.1 < 6 * mean / (4 * own) < 0.2
 
@@ -541,9 +540,9 @@ def test_products_of_overlaps_are_what_the_post_drops_in_layer_1(z: int) -> None
 
 
 @pytest.mark.parametrize("z", [1, 2, 5])
-def test_each_layer_adds_the_same_error_to_that_of_the_first(z: int) -> None:
+def test_each_layer_adds_the_same_error_and_from_the_third_what_adjacent_ones_share(z: int) -> None:
     table = cisp.prime_steps(T=300, n=250, S=6)
-    q, _, _ = means(overlaps(table, 250))
+    q, o, p = means(overlaps(table, 250))
     by_layer = [theory.derived_rotation_active(table, n=250, z=z, layer=k) for k in (1, 2, 3, 4)]
     first = theory.derived_first_layer(table, n=250, z=z)["rotation", "active"]
     by_mean = theory.derived_others_w_mean(table, n=250, z=z, w_mean_a=8)
@@ -552,15 +551,14 @@ def test_each_layer_adds_the_same_error_to_that_of_the_first(z: int) -> None:
     )
     own = theory.mse_self_of_layers(T=300, q=q, q_before=q, delta_w_a=1)
     assert by_layer[0] == first
-    assert np.diff(by_layer) == pytest.approx(3 * [own + by_mean + by_delta], rel=1e-10)
+    adjacent = 2 * o**2 * (299 * q - 298 * p)  # self of layers 2 and 3, 3 and 4
+    each = np.array(3 * [own + by_mean + by_delta]) + [0, adjacent, adjacent]
+    assert np.diff(by_layer) == pytest.approx(each, rel=1e-10)
 
 
-def test_without_off_neurons_one_active_circuit_errs_as_derived() -> None:
-    # Two effects are left out, and nearly cancel here. The ReLUs cut off noise that takes a neuron
-    # of the vector, 1 + x_i, below 0, as happens where x_i is near -1: that lowers the error, in
-    # layer 2, where there is nothing else, by 5%. The correlation of adjacent layers (see above)
-    # raises it from layer 3 on. With smaller S there is less of that and more to cut: at S = 3
-    # the error is 10% lower.
+def test_without_off_neurons_one_active_circuit_errs_as_derived_less_what_the_relus_cut() -> None:
+    # The ReLUs cut off noise that takes a neuron of the vector, 1 + x_i, below 0, as happens where
+    # x_i is near -1. That is what the derivation leaves out: it lowers the error by 5 to 15 %.
     ratios = []
     for seed in range(24):
         network = cisp.superpose(rotations(T=300, rng=seed), D=1000, S=6, rng=seed)
@@ -576,7 +574,20 @@ def test_without_off_neurons_one_active_circuit_errs_as_derived() -> None:
         )
     # the spread over seeds leaves 1 to 2% to the means
     assert np.std(ratios, axis=0, ddof=1).max() / 24**0.5 < 0.02
-    assert np.mean(ratios, axis=0) == pytest.approx(4 * [1], abs=0.08)
+    assert (np.mean(ratios, axis=0) > 0.83).all()
+    assert (np.mean(ratios, axis=0) < 0.97).all()
+
+
+def test_the_first_layer_refuses_rows_that_share_two_positions() -> None:
+    with pytest.raises(ValueError, match="share 2 positions"):
+        theory.derived_first_layer(np.array([[0, 1, 2], [0, 1, 3]]), n=6, z=1)
+
+
+def test_with_all_circuits_active_the_first_layer_has_no_inactive_error() -> None:
+    found = theory.derived_first_layer(cisp.prime_steps(T=5, n=8, S=2), n=8, z=5)
+    assert np.isnan(found["indicator", "inactive"])
+    assert np.isnan(found["rotation", "inactive"])
+    assert found["rotation", "active"] > 0
 
 
 # (e) signs and bad input

@@ -18,7 +18,7 @@ def error_budget(
     """The parts of delta a_t^l of each active circuit t; they add up to "total" exactly.
 
     Section 6.2. A is the network's forward pass, a the oracle's. With R_t the read-out
-    <e_t|.>/S, and |true> = sum_v |e_v> a_v over the active circuits v in layer l-1:
+    <e_t|.>/S of layer l or l-1, and v the active circuits:
 
         self             R_t W |e_t> a_t - w_t a_t                                         (6.18)
         others_w_mean,   R_t W |e_v> a_v - R_t |e_v> w_t a_v, summed over v != t, the parts
@@ -28,9 +28,10 @@ def error_budget(
     What the post drops on the way to these four:
 
         off_neurons      R_t W |A> from positions of no active circuit          (6.11, inactive u)
-        on_neurons       R_t W (|A> - |true>) from the other positions, beyond what t itself
-                         carries on in `previous`                                 (6.12, active u)
-        clipping         what the ReLU does to neurons of t that the noise takes below 0  (6.14)
+        on_neurons       R_t W |E> - w_t R_t |E>, |E> the error on the other positions: beyond
+                         what t itself carries on in `previous`                   (6.12, active u)
+        clipping         what the network's ReLUs add to neurons of t, beyond what the circuit's
+                         own ReLUs add                                                     (6.14)
 
     Raises ValueError in layer 1, where the only error is the overlap.
     """
@@ -49,15 +50,14 @@ def error_budget(
     def own(a: Tensor) -> Tensor:  # w_t applied to a vector of each active circuit t
         return torch.einsum("bzij,bzj->bzi", w, a)
 
-    before, true = A[layer - 1], torch.zeros_like(A[0])
+    before, on = A[layer - 1], torch.zeros_like(A[0, :, :1])
     total = read(A[layer], layer) - a[layer]
     parts = {k: torch.zeros_like(total) for k in ("self", "others_w_mean", "others_delta_w")}
     for k in range(active.shape[1]):  # what active circuit v number k sends to each of them
-        places = torch.zeros_like(A[0, :, :1]).scatter(
-            2, network.tables[layer - 2][active[:, k]].unsqueeze(1), 1.0
-        )
+        positions = network.tables[layer - 2][active[:, k]].unsqueeze(1)
+        places = torch.zeros_like(on).scatter(2, positions, 1.0)
         sent = a[layer - 1][:, k].unsqueeze(-1) * places  # |e_v> a_v
-        true += sent
+        on += places
         direct = read(sent, layer - 1)
         by_mean = read(times(shared, sent), layer) - direct @ w_mean.T
         by_delta = read(times(W, sent), layer) - own(direct) - by_mean
@@ -65,11 +65,8 @@ def error_budget(
         parts["self"] += itself * (by_mean + by_delta)
         parts["others_w_mean"] += ~itself * by_mean
         parts["others_delta_w"] += ~itself * by_delta
-    on = torch.zeros_like(A[0, :, :1]).scatter(
-        2, network.tables[layer - 2][active].flatten(1).unsqueeze(1), 1.0
-    )
     parts["previous"] = own(read(before, layer - 1) - a[layer - 1])
-    parts["off_neurons"] = read(times(W, before * (1 - on)), layer)
+    parts["off_neurons"] = read(times(W, before * (on == 0)), layer)
     sent = read(times(W, before), layer) - own(a[layer - 1])
     parts["on_neurons"] = sent - sum(parts.values())
     parts["clipping"] = total - sent

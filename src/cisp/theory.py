@@ -30,7 +30,7 @@ def mean_squared_overlap(*, T: int, D: int, d: int, S: int) -> float:
 
 def mse_inactive_leading(*, D: int, d: int, z: int, a_squared: float | int) -> float:
     """E|delta a|^2 of an inactive circuit to leading order, z (d/D) E_v|a_v|^2 (6.2)."""
-    return count("z", z) * d / D * a_squared
+    return count("z", z) * count("d", d) / count("D", D) * a_squared
 
 
 def mse_inactive(
@@ -129,6 +129,7 @@ def mse_active(
 
 def mse_indicator_active(*, T: int, D: int, d: int, S: int, z: int, layer: int) -> float:
     """E(delta alpha)^2 of an active circuit: 0, as the step removes small errors (6.42)."""
+    count("z", z), count("layer", layer), _q(T, D, d, S, None)
     return 0.0
 
 
@@ -153,7 +154,7 @@ def mse_rotation_active(
     |w_v a_v|^2 = 9 on average (6.48-6.54).
 
     >>> round(mse_rotation_active(T=557, D=1000, d=4, S=6, z=2, layer=3), 3)
-    0.253
+    0.252
     """
     return mse_active(T=T, D=D, d=d, S=S, z=z, layer=layer, delta_w_a=1, w_mean_a=8, w_own=9, q=q)
 
@@ -176,9 +177,14 @@ def derived_first_layer(table: Table, *, n: int, z: int) -> dict[tuple[str, str]
     the sum of their vectors and 2k - 1, of which the read-out takes 1 away:
     E|delta x|^2 = (E J + 8 E(J-K)^2)/S^2. An active circuit gets w_v a_v = (2, 2) + r_v x_v from
     each v that it meets: E|delta x|^2 = 9 (z-1) q + 8 (z-1)(z-2) E[o_tu o_tv], o the overlaps.
+
+    Raises ValueError if two rows share more. At z = T nothing is inactive, and its errors are nan.
     """
+    table = allocation.check_table(table, n=n)
+    mean_square, product = _overlaps(table, n)
     d, (T, S) = _others(table, n), table.shape
-    count("z", z, high=T)
+    if count("z", z, high=T) == T:
+        d = np.full_like(d, np.nan)
     others, met = T - 1, d.sum(1)
     draws = np.arange(min(z, others))
 
@@ -195,7 +201,6 @@ def derived_first_layer(table: Table, *, n: int, z: int) -> dict[tuple[str, str]
     # E[N_p 1(q taken)] = E N_p - E[N_p 1(q free)], N_p the active circuits on p
     J_K = (z * p / others - ~same * none(q) * z * p / np.maximum(others - q, 1)).sum((1, 2))
     K_squared = both.sum((1, 2))
-    mean_square, product = _overlaps(table, n)
     return {
         ("indicator", "inactive"): K_squared.mean() / S**2,
         ("indicator", "active"): 0.0,
@@ -207,15 +212,20 @@ def derived_first_layer(table: Table, *, n: int, z: int) -> dict[tuple[str, str]
 def derived_rotation_active(table: Table, *, n: int, z: int, layer: int) -> float:
     """E|delta x|^2 of an active circuit with every term of 6.41 right, but no ReLU at work.
 
-    Layer 1 is exact; each later layer adds self, others and previous, uncorrelated because every
-    layer turns what came before by the circuit's angle. What is missing: neurons that should be
-    off, and the ReLUs of active neurons, which cut off large negative noise.
+    Layer 1 is exact; each later layer adds self, others and previous. Every layer turns what came
+    before by the circuit's angle, which makes others uncorrelated with it. Not so self, which is
+    turned along: in adjacent layers it goes by the same u through one shared overlap, and with the
+    mean overlap o on either side, E<self^l, self^{l-1}> = o^2 [(T-1) q - (T-2) E(o_tu o_tv)].
+    What is missing: neurons that should be off, and the ReLUs of active neurons, which cut off
+    large negative noise, the more of it the larger z.
     """
-    T, _ = table.shape
-    q, _ = _overlaps(table, n)
+    T, S = table.shape
+    q, product = _overlaps(table, n)
     each = z * (T - 1) * q**2 + (z - 1) * q + derived_others_w_mean(table, n=n, z=z, w_mean_a=8)
+    adjacent = (S * q) ** 2 * ((T - 1) * q - (T - 2) * product)
     first = derived_first_layer(table, n=n, z=z)["rotation", "active"]
-    return first + (count("layer", layer) - 1) * each
+    layers = count("layer", layer) - 1  # beyond the first
+    return first + layers * each + 2 * max(layers - 1, 0) * adjacent
 
 
 def derived_others_w_mean(table: Table, *, n: int, z: int, w_mean_a: float | int) -> float:
@@ -236,11 +246,14 @@ def derived_others_w_mean(table: Table, *, n: int, z: int, w_mean_a: float | int
     m, o, V = S**2 * T * q**2, S * q, met.var() / met.mean() ** 2 if met.any() else 0.0
     alone = q + expm1(m) / S**2 + 2 * m * (m + o) * V
     common = o**2 + (m + o) ** 2 * V
-    return (count("z", z) - 1) * (alone + (z - 2) * common) * w_mean_a
+    return (count("z", z, high=T) - 1) * (alone + (z - 2) * common) * w_mean_a
 
 
 def _q(T: int, D: int, d: int, S: int, q: float | None) -> float:
-    return mean_squared_overlap(T=T, D=D, d=d, S=S) if q is None else q
+    estimate = mean_squared_overlap(T=T, D=D, d=d, S=S)
+    if q is not None and not 0 <= q <= 1:
+        raise ValueError(f"q={q} is not a mean squared overlap; it must be from 0 to 1")
+    return estimate if q is None else q
 
 
 def _others(table: Table, n: int) -> Float[np.ndarray, "T S"]:
