@@ -706,7 +706,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "others with z=0": (
         lambda: theory.derived_others_w_mean(THREE, n=6, z=0, w_mean_a=1),
-        a_count("z", 0, ">= 1"),
+        a_count("z", 0, "in 1..3"),
     ),
     "active with layer=0": (
         lambda: theory.derived_rotation_active(THREE, n=6, z=1, layer=0),
@@ -714,7 +714,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "active with z=0": (
         lambda: theory.derived_rotation_active(THREE, n=6, z=0, layer=2),
-        a_count("z", 0, ">= 1"),
+        a_count("z", 0, "in 1..3"),
     ),
 }
 
