@@ -39,7 +39,7 @@ def verdict(
         ratio, found = f"0 predicted, up to {measured.max():.2g} measured", "fails"
     else:
         r = measured[nonzero] / predicted[nonzero]
-        ratio = f"{np.median(r):.2f} ({r.min():.2f} to {r.max():.2f})"
+        ratio = f"{np.median(r):.2f}" + (f" ({r.min():.2f} to {r.max():.2f})" if r.size > 1 else "")
         factor = max(r.max(), 1 / r.min())
         found = "holds" if factor <= 1.25 else "rough" if factor <= 2 else "fails"
         within = f"within {100 * (factor - 1):.2g} %"
@@ -78,11 +78,15 @@ def entries(page: Path) -> list[dict[str, str]]:
 
 def ledger_table(rows: Iterable[dict[str, str]], labels: Mapping[str, str]) -> Markdown:
     """Rows of the ledger as a Markdown table; `labels` gives the equations that have one."""
-    lines = ["| equation | claim | measured / predicted | verdict | where | why | chapter |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = [
+        "| equation | claim | measured / predicted | verdict | chapter |",
+        "|---|---|---|---|---|",
+    ]
     for row in rows:
-        number = row["equation"]
+        number, page = row["equation"], row["page"]
         first = f"{{eq}}`{labels[number]}`" if number in labels else number
-        texts = [row[k] for k in ("says", "ratio", "verdict", "where", "why")]
-        lines.append(f"| {' | '.join([first, *texts, '{doc}`' + row['page'] + '`'])} |")
+        claim = f"{row['says']} ({row['where']})"
+        found = f"**{row['verdict']}**" + (f": {row['why']}" if row["why"] else "")
+        link = f"{{doc}}`{int(page[:2]) if page[:2].isdigit() else page} <{page}>`"
+        lines.append(f"| {' | '.join([first, claim, row['ratio'], found, link])} |")
     return Markdown("\n".join(lines))
