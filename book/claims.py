@@ -61,7 +61,7 @@ def counted(
 def _enter(equation: str, **row: str) -> None:
     print(f"{equation} {row['says']}: {row['ratio']}; {row['verdict']}")
     row = {"equation": equation, **row}
-    glue(f"ledger {equation} {row['says']}", json.dumps(row), display=False)
+    glue(f"ledger {equation} {row['says']}, {row['where']}", json.dumps(row), display=False)
 
 
 def entries(page: Path) -> list[dict[str, str]]:
