@@ -4,7 +4,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: book test lab bench refresh clean
+.PHONY: book test browser lab bench refresh clean
 
 book: $(READY)  ## the HTML book, every chapter executed, warnings fatal
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
@@ -15,6 +15,9 @@ test: $(READY)  ## lint, types, import contracts, tests, every chapter against i
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+browser: $(READY)  ## the built book in Chromium: links, requests, formulas, contrast, phones
+	BROWSER=required $(BIN)/python -m pytest tests/test_browser.py
 
 lab: $(READY)  ## the chapters in JupyterLab
 	$(BIN)/jupyter-lab book
