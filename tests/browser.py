@@ -37,8 +37,8 @@ CHECKS = {
       const scrolls = e =>
         e && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement))
       const wide = [...document.querySelectorAll('body *')].filter(e =>
-        e.checkVisibility() && !e.closest('mjx-assistive-mml') && getComputedStyle(e).position !== 'fixed'
-        && e.getBoundingClientRect().right > width + 1 && !scrolls(e.parentElement))
+        e.checkVisibility() && !e.closest('mjx-assistive-mml')
+        && getComputedStyle(e).position !== 'fixed' && e.getBoundingClientRect().right > width + 1 && !scrolls(e.parentElement))
       const whole = document.documentElement.scrollWidth > width ? ['the page scrolls'] : []
       return [...whole, ...wide.slice(0, 3).map(e => e.outerHTML)]
     }""",
