@@ -17,13 +17,14 @@ test: $(READY)  ## lint, types, import contracts, tests, every chapter against i
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 browser: $(READY)  ## the built book in Chromium: links, requests, formulas, contrast, phones
-	BROWSER=required $(BIN)/python -m pytest tests/test_browser.py
+	BROWSER=required $(BIN)/python -m pytest tests/test_browser.py tests/test_explorer.py
 
 lab: $(READY)  ## the chapters in JupyterLab
 	$(BIN)/jupyter-lab book
 
 bench: $(READY)  ## time and memory, as ratios of medians in one run
 	$(BIN)/python benchmarks/engine.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/explorer.py
 
 refresh: $(READY)  ## execute the chapters and store their outputs as text
 	$(BIN)/python tools/refresh.py book/*.ipynb

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from browser import opened
 from playwright.sync_api import Browser, Page
 
 import cisp
@@ -98,3 +99,79 @@ def test_draws_are_without_repetition_and_even(page: Page) -> None:
     pairs = np.bincount([6 * a + b for a, b in rows], minlength=36).reshape(6, 6)
     off = pairs[~np.eye(6, dtype=bool)]
     assert (abs(off - 100) < 50).all()  # five standard deviations
+
+
+@pytest.fixture
+def explorer(browser: Browser, book: str) -> Iterator[Page]:
+    """The explorer's page in the built book."""
+    with opened(browser, f"{book}/book/explorer.html", width=375) as page:
+        yield page
+
+
+def rows(page: Page) -> list[list[float]]:
+    """The table of numbers: layer, error, neurons on, neurons asked for."""
+    script = "() => [...get('rows').rows].map(row => [...row.cells].map(cell => +cell.textContent))"
+    found: list[list[float]] = page.evaluate(script)
+    return found
+
+
+def test_the_three_settings_go_from_calm_to_seizure(explorer: Page) -> None:
+    on = {}
+    for name in ("calm", "ignition", "seizure"):
+        explorer.click(f"#explorer-{name}")
+        explorer.wait_for_selector(f"#explorer-{name}[aria-pressed=true]")
+        table = rows(explorer)
+        assert [row[0] for row in table] == [1, 2, 3, 4, 5]
+        assert [row[3] for row in table] == [24] * 5
+        assert (table[0][1], table[0][2]) == (0, 24)  # z = 1: layer 1 is exact
+        on[name] = table[-1][2]
+        text = explorer.get_attribute("#explorer-map canvas >> nth=4", "aria-label")
+        assert text is not None
+        assert text.startswith("Layer 5, neurons on: ")
+    assert on["calm"] < 50 < on["ignition"] < 150 < 300 < on["seizure"]
+
+
+def test_the_keyboard_moves_a_slider_and_the_network_follows(explorer: Page) -> None:
+    explorer.focus("#explorer-z")
+    explorer.keyboard.press("ArrowRight")
+    explorer.wait_for_function("get('z-value').textContent === '2'")
+    assert [row[3] for row in rows(explorer)] == [48] * 5
+    explorer.focus("#explorer-D")
+    explorer.keyboard.press("Home")
+    explorer.wait_for_function("get('D-value').textContent === '200'")
+    fits = cisp.prime_steps_capacity(n=50, S=6)
+    assert explorer.text_content("#explorer-T-value") == f"{fits} of {fits} that fit"
+
+
+def test_the_address_keeps_a_setting_and_brings_it_back(explorer: Page) -> None:
+    explorer.click("#explorer-calm")
+    explorer.wait_for_url("**#D=1000&T=200&S=6&z=1&seed=0")
+    before = rows(explorer)
+    explorer.click("#explorer-seizure")
+    explorer.wait_for_url("**T=557**")
+    assert rows(explorer) != before
+    explorer.goto(explorer.url.replace("T=557", "T=200"))
+    explorer.wait_for_function("get('T').value === '200'")
+    assert rows(explorer) == before
+
+
+def test_an_address_out_of_bounds_is_brought_within_them(explorer: Page) -> None:
+    explorer.goto(explorer.url.split("#")[0] + "#D=1e9&T=-3&S=x&z=99&seed=0.4")
+    explorer.wait_for_function("get('z').value === '5'")
+    values = explorer.evaluate("['D', 'T', 'S', 'z', 'seed'].map(name => +get(name).value)")
+    assert values == [1600, 5, 1, 5, 0]
+    assert all(np.isfinite(rows(explorer)).ravel())
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_the_figure_stands_in_where_scripts_are_off(
+    browser: Browser, book: str, scripts: bool
+) -> None:
+    context = browser.new_context(java_script_enabled=scripts)
+    page = context.new_page()
+    page.goto(f"{book}/book/explorer.html")
+    figure = page.locator(".tag_explorer-fallback img")
+    assert figure.get_attribute("alt")
+    assert figure.is_visible() != scripts
+    assert page.locator("#explorer").is_visible() == scripts
+    context.close()
