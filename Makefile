@@ -4,7 +4,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: book test browser lab bench refresh clean
+.PHONY: book test browser pdf lab bench refresh clean
 
 book: $(READY)  ## the HTML book, every chapter executed, warnings fatal
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
@@ -18,6 +18,9 @@ test: $(READY)  ## lint, types, import contracts, tests, every chapter against i
 
 browser: $(READY)  ## the built book in Chromium: links, requests, formulas, contrast, phones
 	BROWSER=required $(BIN)/python -m pytest tests/test_browser.py tests/test_explorer.py
+
+pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
+	PYTHONPATH=tests $(BIN)/python tools/pdf.py
 
 lab: $(READY)  ## the chapters in JupyterLab
 	$(BIN)/jupyter-lab book

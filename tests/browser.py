@@ -36,9 +36,10 @@ CHECKS = {
       const width = document.documentElement.clientWidth
       const scrolls = e =>
         e && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement))
-      const wide = [...document.querySelectorAll('body *')].filter(e =>
-        e.checkVisibility() && !e.closest('mjx-assistive-mml')
-        && getComputedStyle(e).position !== 'fixed' && e.getBoundingClientRect().right > width + 1 && !scrolls(e.parentElement))
+      const beyond = e => e.checkVisibility() && e.getBoundingClientRect().right > width + 1
+      const wide = [...document.querySelectorAll('body *')].filter(e => beyond(e)
+        && !e.closest('mjx-assistive-mml') && getComputedStyle(e).position !== 'fixed'
+        && !scrolls(e.parentElement))
       const whole = document.documentElement.scrollWidth > width ? ['the page scrolls'] : []
       return [...whole, ...wide.slice(0, 3).map(e => e.outerHTML)]
     }""",

@@ -1,10 +1,13 @@
 """The built book in a real browser: nothing leaves the machine, nothing is broken or unreadable."""
 
+import csv
+import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
-from browser import BOOK, broken_links, faults, opened, served
+from browser import BOOK, CHECKS, broken_links, faults, opened, served
 from playwright.sync_api import Browser
 
 PAGES = sorted(
@@ -16,6 +19,10 @@ TEMPLATE = """<!doctype html><html lang="en"><head><title>A page</title><meta ch
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"></head>
 <body><main><h1 id="top">A page</h1>{}</main></body></html>"""
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+
+EQUATIONS = list(
+    csv.DictReader((Path(__file__).parent.parent / "book/equations.csv").read_text().splitlines())
+)
 
 Look = Callable[[str], list[str]]
 
@@ -93,3 +100,84 @@ def test_the_address_of_the_book_leads_to_its_first_page(browser: Browser, book:
         page.goto(book)
         page.wait_for_url("**/intro.html")
         assert page.title() == first
+
+
+def results(browser: Browser, book: str, query: str) -> list[str]:
+    """Where the hits lead when a reader types the query into the search field."""
+    with opened(browser, f"{book}/search.html") as page:
+        page.fill("main input[name=q], input[name=q]:visible", query)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#search-results .search-summary >> text=/finished|did not match/")
+        found: list[str] = page.evaluate(
+            "() => [...document.querySelectorAll('#search-results li a')].map(a => a.href)"
+        )
+        return [link.removeprefix(book) for link in found]
+
+
+@pytest.mark.parametrize(
+    ("query", "page"), [("chi", "04_embedding_matrix"), ("seizure", "06_what_it_computes")]
+)
+def test_the_search_finds_words(browser: Browser, book: str, query: str, page: str) -> None:
+    assert any(link.startswith(f"/book/{page}.html") for link in results(browser, book, query))
+
+
+@pytest.mark.parametrize("row", [EQUATIONS[0], EQUATIONS[-1]], ids=lambda row: row["equation"])
+def test_the_search_finds_an_equation_by_its_number(
+    browser: Browser, book: str, row: dict[str, str]
+) -> None:
+    place = f"/book/{row['page']}.html#equation-{row['label']}"
+    assert place in results(browser, book, row["equation"])
+
+
+def test_a_chapter_can_be_downloaded_and_says_how_to_run_it(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/book/04_embedding_matrix.html") as page:
+        links = page.locator("a[download], a.btn-download-source-button")
+        addresses = {link.get_attribute("href") for link in links.all()}
+        assert addresses == {"../_sources/book/04_embedding_matrix.ipynb"}
+        assert page.locator(".run-this-chapter").is_visible()
+    notebook = json.loads((BOOK / "_sources/book/04_embedding_matrix.ipynb").read_text())
+    assert notebook["nbformat"] == 4
+
+
+def test_previous_and_next_lead_through_the_chapters(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/book/04_embedding_matrix.html") as page:
+        page.click(".prev-next-area .right-next")
+        page.wait_for_url("**/05_readout.html")
+        page.click(".prev-next-area .left-prev")
+        page.wait_for_url("**/04_embedding_matrix.html")
+
+
+def test_the_first_use_of_a_term_shows_its_meaning(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/book/05_readout.html") as page:
+        words = page.locator("a:has(> .term)")
+        texts = [word.inner_text().lower().rstrip("s") for word in words.all()]
+        assert "active circuit" in texts
+        assert len(set(texts)) == len(texts)
+        first = words.first
+        meaning, address = first.get_attribute("title"), first.get_attribute("href")
+        page.goto(f"{book}/book/{address}")
+        anchor = str(address).split("#")[1]
+        definition = page.locator(f"dt#{anchor} + dd").inner_text()
+        assert definition == meaning
+
+
+def test_the_printed_book_holds_every_page_and_its_links_stay_inside(
+    browser: Browser, book: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "tools")
+    assemble = import_module("pdf").assemble
+    with opened(browser, f"{book}/book/intro.html") as page:
+        assemble(page)
+        names = page.evaluate("() => [...document.querySelectorAll('article')].map(a => a.id)")
+        pages = {Path(name).stem for name in PAGES if name.startswith("book/")}
+        assert len(names) == len(pages)
+        assert set(names) == pages
+        for check in ("formula", "markup", "image"):
+            assert page.evaluate(CHECKS[check]) == []
+        lost = """() => [...document.querySelectorAll('a[href^="#"]')].map(a => a.hash.slice(1))
+          .filter(id => !document.getElementById(decodeURIComponent(id)))"""
+        assert page.evaluate(lost) == []
+        kept = "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
+        own = [link for link in page.evaluate(kept) if link.startswith(book)]
+        assert all(link.startswith(f"{book}/book/intro.html#") for link in own)
+        assert page.pdf().startswith(b"%PDF")

@@ -123,7 +123,8 @@ def test_the_three_settings_go_from_calm_to_seizure(explorer: Page) -> None:
         table = rows(explorer)
         assert [row[0] for row in table] == [1, 2, 3, 4, 5]
         assert [row[3] for row in table] == [24] * 5
-        assert (table[0][1], table[0][2]) == (0, 24)  # z = 1: layer 1 is exact
+        assert table[0][1] == 0  # z = 1: layer 1 is exact
+        assert 23 < table[0][2] <= 24  # a vector at its lowest leaves a neuron at 0
         on[name] = table[-1][2]
         text = explorer.get_attribute("#explorer-map canvas >> nth=4", "aria-label")
         assert text is not None
