@@ -1,7 +1,7 @@
 """Print the built book, all pages in one document, to _build/book.pdf.
 
-Run by `make pdf` after `make book`. Chromium opens the first page, the others are put behind it with
-their links turned inwards, formulas are typeset, and the whole is printed.
+Run by `make pdf` after `make book`. Chromium opens the first page, the others are put behind it
+with their links turned inwards, formulas are typeset, and the whole is printed.
 """
 
 from browser import BOOK, launched, opened, served
@@ -55,7 +55,7 @@ article.bd-article { display: block; padding: 0; break-before: page; max-width: 
 article.bd-article:first-child { break-before: auto; }
 article h1 { font-size: 19pt; margin-top: 0; }
 article h2 { font-size: 15pt; }
-article h1, article h2 { padding-top: 3mm; } /* at the very top of a page the outline doubles them */
+article h1, article h2 { padding-top: 3mm; } /* else the outline doubles some */
 article > nav { break-before: page; }
 h1, h2, h3, dt, .admonition-title { break-after: avoid; }
 figure, img, .admonition, tr, mjx-container[display=true] { break-inside: avoid; }

@@ -6,11 +6,12 @@ from typing import Any
 from sphinx.application import Sphinx
 
 BOX = """
-<aside class="admonition run-this-chapter" aria-label="Run this chapter">
-<p class="admonition-title">Run this chapter</p>
-<p><code>make lab</code>, in the folder of the project, opens JupyterLab: choose <code>{name}</code>, change the
-sizes in its first code cell and run all cells. Or <a href="{link}" download>download the notebook</a> and put
-it into the project's folder <code>book</code>; where the package is installed, any Jupyter runs it from there.</p>
+<aside class="admonition run-this-chapter" aria-label="Run this {kind}">
+<p class="admonition-title">Run this {kind}</p>
+<p><code>make lab</code>, in the folder of the project, opens JupyterLab: choose
+<code>{name}</code>, change the sizes in its first code cell and run all cells.
+Or <a href="{link}" download>download the notebook</a> and put it into the project's
+folder <code>book</code>; where the package is installed, any Jupyter runs it from there.</p>
 </aside>
 """
 
@@ -22,7 +23,9 @@ def add_box(
     source = context.get("sourcename") or ""
     if source.endswith(".ipynb"):
         link = context["pathto"]("_sources/" + source, True)
-        context["body"] += BOX.format(name=PurePosixPath(source).name, link=link)
+        name = PurePosixPath(source).name
+        kind = "chapter" if name[0].isdigit() else "page"
+        context["body"] += BOX.format(kind=kind, name=name, link=link)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -6,5 +6,17 @@ function fitFormulas() {
     formula.classList.toggle('wide', formula.firstChild.offsetWidth > line.clientWidth)
   }
 }
+// A figure drawn for a wide screen keeps letters of a legible size on a phone, and scrolls.
+function fitFigures() {
+  for (const image of document.querySelectorAll('figure img')) {
+    const box = image.closest('.figure-box') ?? document.createElement('div')
+    if (!box.isConnected) image.replaceWith(box), box.append(image)
+    box.className = image.naturalWidth > 600 ? 'figure-box large' : 'figure-box'
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0
+    else box.removeAttribute('tabindex')
+  }
+}
+window.addEventListener('load', fitFigures)
+window.addEventListener('resize', fitFigures)
 window.addEventListener('load', () => window.MathJax?.startup?.promise.then(fitFormulas))
 window.addEventListener('resize', fitFormulas)
