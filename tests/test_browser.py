@@ -153,6 +153,7 @@ def test_the_first_use_of_a_term_shows_its_meaning(browser: Browser, book: str) 
         texts = [word.inner_text().lower().rstrip("s") for word in words.all()]
         assert "active circuit" in texts
         assert len(set(texts)) == len(texts)
+        assert all(word.get_attribute("title") for word in words.all())
         first = words.first
         meaning, address = first.get_attribute("title"), first.get_attribute("href")
         page.goto(f"{book}/book/{address}")
