@@ -135,9 +135,9 @@ def opened(browser: Browser, url: str, *, width: int = 1280, **options: str) -> 
 
 def settle(page: Page) -> None:
     """Wait until formulas are typeset and fonts are there; add axe-core to the page."""
-    page.evaluate(
-        "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready }"
-    )
+    page.evaluate("async () => { await window.MathJax?.startup?.promise }")
+    page.evaluate("async () => { await document.fonts.ready }")
+    page.evaluate("() => { performance.mark('ready') }")
     page.evaluate(AXE)
 
 
