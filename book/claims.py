@@ -1,7 +1,16 @@
-"""Numbers in prose: checked where they are computed, then glued for sentences to cite."""
+"""Numbers in prose and verdicts on the post: checked where computed, glued for pages to cite."""
+
+import ast
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
+from IPython.display import Markdown
+from jaxtyping import Float
 from myst_nb import glue
+
+Numbers = float | list[float] | Float[np.ndarray, "..."]
 
 
 def claim(key: str, value: float, low: float, high: float, digits: int = 3) -> None:
@@ -12,3 +21,68 @@ def claim(key: str, value: float, low: float, high: float, digits: int = 3) -> N
     shown = int(shown) if abs(shown) >= 10 ** (digits - 1) else shown  # 57, not 57.0
     print(f"{key} = {shown}")
     glue(key, shown, display=False)
+
+
+def verdict(
+    equation: str, says: str, predicted: Numbers, measured: Numbers, *, where: str, why: str = ""
+) -> None:
+    """Compare over all cells, print the verdict, and enter it in the ledger.
+
+    Exact: to rounding. Holds: within a quarter in every cell. Rough: within a factor of 2. Fails:
+    beyond. `why` says what the difference is due to.
+    """
+    predicted, measured = np.broadcast_arrays(np.asarray(predicted, float), measured)
+    nonzero = predicted != 0
+    if np.allclose(measured, predicted, rtol=1e-9, atol=1e-12):
+        ratio, found = "1", "exact"
+    elif not nonzero.any():
+        ratio, found = f"0 predicted, up to {measured.max():.2g} measured", "fails"
+    else:
+        r = measured[nonzero] / predicted[nonzero]
+        ratio = f"{np.median(r):.2f} ({r.min():.2f} to {r.max():.2f})"
+        factor = max(r.max(), 1 / r.min())
+        found = "holds" if factor <= 1.25 else "rough" if factor <= 2 else "fails"
+        within = f"within {100 * (factor - 1):.2g} %"
+        found += f", {within}" if factor <= 2 else f", by up to {factor:.2g} times"
+    _enter(equation, says=says, ratio=ratio, verdict=found, where=where, why=why)
+
+
+def counted(
+    equation: str, says: str, post: float, ours: Numbers, *, where: str = "T=557", why: str = ""
+) -> None:
+    """Compare a number of the post with ours (one, or one for each network) for the ledger."""
+    ours = np.atleast_1d(np.asarray(ours))
+    agree = int((ours == post).sum())
+    found = "confirmed" if agree == len(ours) else f"confirmed in {agree} of {len(ours)}"
+    shown = f"{post:g}; ours {', '.join(f'{value:g}' for value in sorted(set(ours.tolist())))}"
+    _enter(equation, says=says, ratio=shown, verdict=found, where=where, why=why)
+
+
+def _enter(equation: str, **row: str) -> None:
+    print(f"{equation} {row['says']}: {row['ratio']}; {row['verdict']}")
+    row = {"equation": equation, **row}
+    glue(f"ledger {equation} {row['says']}", json.dumps(row), display=False)
+
+
+def entries(page: Path) -> list[dict[str, str]]:
+    """The ledger's entries among the stored outputs of one page."""
+    record, found = "application/papermill.record/text/plain", []
+    for cell in json.loads(page.read_text())["cells"]:
+        for output in cell.get("outputs", []):
+            name = output.get("metadata", {}).get("scrapbook", {}).get("name", "")
+            if name.startswith("ledger "):
+                text = ast.literal_eval("".join(output["data"][record]))
+                found.append({**json.loads(text), "page": page.stem})
+    return found
+
+
+def ledger_table(rows: Iterable[dict[str, str]], labels: Mapping[str, str]) -> Markdown:
+    """Rows of the ledger as a Markdown table; `labels` gives the equations that have one."""
+    lines = ["| equation | claim | measured / predicted | verdict | where | why | chapter |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for row in rows:
+        number = row["equation"]
+        first = f"{{eq}}`{labels[number]}`" if number in labels else number
+        texts = [row[k] for k in ("says", "ratio", "verdict", "where", "why")]
+        lines.append(f"| {' | '.join([first, *texts, '{doc}`' + row['page'] + '`'])} |")
+    return Markdown("\n".join(lines))

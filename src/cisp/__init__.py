@@ -1,5 +1,6 @@
 """Circuits in superposition: networks that compute many small circuits at once."""
 
+from cisp import theory
 from cisp.allocation import (
     check_table,
     johnson_bound,
@@ -11,6 +12,7 @@ from cisp.allocation import (
     random_subsets,
 )
 from cisp.assumptions import check_assumptions
+from cisp.budget import error_budget
 from cisp.circuits import (
     SmallCircuits,
     conditional_rotations,
@@ -28,6 +30,7 @@ __all__ = [
     "check_assumptions",
     "check_table",
     "conditional_rotations",
+    "error_budget",
     "errors",
     "estimates",
     "johnson_bound",
@@ -43,4 +46,5 @@ __all__ = [
     "step_indicators",
     "superpose",
     "sweep",
+    "theory",
 ]

@@ -1,0 +1,76 @@
+"""Where an active circuit's error comes from: 6.17-6.20 exactly, on a network as it runs."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cisp.arguments import count
+from cisp.network import Network
+
+
+def error_budget(
+    network: Network,
+    A: Float[Tensor, "layers batch d n"],
+    a: Float[Tensor, "layers batch z d"],
+    active: Int[Tensor, "batch z"],
+    layer: int,
+) -> dict[str, Float[Tensor, "batch z d"]]:
+    """The parts of delta a_t^l of each active circuit t; they add up to "total" exactly.
+
+    Section 6.2. A is the network's forward pass, a the oracle's. With R_t the read-out
+    <e_t|.>/S, and |true> = sum_v |e_v> a_v over the active circuits v in layer l-1:
+
+        self             R_t W |e_t> a_t - w_t a_t                                         (6.18)
+        others_w_mean,   R_t W |e_v> a_v - R_t |e_v> w_t a_v, summed over v != t, the parts
+        others_delta_w   of it with w-bar and with Delta w                            (6.28-6.30)
+        previous         w_t delta a_t^{l-1}                                               (6.20)
+
+    What the post drops on the way to these four:
+
+        off_neurons      R_t W |A> from positions of no active circuit          (6.11, inactive u)
+        on_neurons       R_t W (|A> - |true>) from the other positions, beyond what t itself
+                         carries on in `previous`                                 (6.12, active u)
+        clipping         what the ReLU does to neurons of t that the noise takes below 0  (6.14)
+
+    Raises ValueError in layer 1, where the only error is the overlap.
+    """
+    count("layer", layer, low=2, high=network.L)
+    W, shared = network.W(layer), network.shared(layer)
+    w = network.circuits.at(layer)[0][active]
+    w_mean = network.w_mean if network.w_mean.ndim == 2 else network.w_mean[layer - 1]
+    inputs = torch.arange(len(active), device=active.device).unsqueeze(1)
+
+    def read(A: Tensor, layer: int) -> Tensor:
+        return network.readout(A, layer)[inputs, active]
+
+    def times(M: Tensor, A: Tensor) -> Tensor:
+        return (A.flatten(1) @ M.T).view_as(A)
+
+    def own(a: Tensor) -> Tensor:  # w_t applied to a vector of each active circuit t
+        return torch.einsum("bzij,bzj->bzi", w, a)
+
+    before, true = A[layer - 1], torch.zeros_like(A[0])
+    total = read(A[layer], layer) - a[layer]
+    parts = {k: torch.zeros_like(total) for k in ("self", "others_w_mean", "others_delta_w")}
+    for k in range(active.shape[1]):  # what active circuit v number k sends to each of them
+        places = torch.zeros_like(A[0, :, :1]).scatter(
+            2, network.tables[layer - 2][active[:, k]].unsqueeze(1), 1.0
+        )
+        sent = a[layer - 1][:, k].unsqueeze(-1) * places  # |e_v> a_v
+        true += sent
+        direct = read(sent, layer - 1)
+        by_mean = read(times(shared, sent), layer) - direct @ w_mean.T
+        by_delta = read(times(W, sent), layer) - own(direct) - by_mean
+        itself = (torch.arange(active.shape[1], device=active.device) == k).view(1, -1, 1)
+        parts["self"] += itself * (by_mean + by_delta)
+        parts["others_w_mean"] += ~itself * by_mean
+        parts["others_delta_w"] += ~itself * by_delta
+    on = torch.zeros_like(A[0, :, :1]).scatter(
+        2, network.tables[layer - 2][active].flatten(1).unsqueeze(1), 1.0
+    )
+    parts["previous"] = own(read(before, layer - 1) - a[layer - 1])
+    parts["off_neurons"] = read(times(W, before * (1 - on)), layer)
+    sent = read(times(W, before), layer) - own(a[layer - 1])
+    parts["on_neurons"] = sent - sum(parts.values())
+    parts["clipping"] = total - sent
+    return {**parts, "total": total}
