@@ -59,7 +59,7 @@ article h1, article h2 { padding-top: 3mm; } /* else the outline doubles some */
 article > nav { break-before: page; }
 h1, h2, h3, dt, .admonition-title { break-after: avoid; }
 figure, img, .admonition, tr, mjx-container[display=true] { break-inside: avoid; }
-pre { white-space: pre-wrap !important; font-size: 8pt !important; }
+pre { white-space: pre-wrap !important; font-size: 7.2pt !important; }
 .cell_input, .cell_output { break-inside: avoid; }
 article table { display: table !important; font-size: 9pt; }
 a, a:visited { color: #0b57c4 !important; }
