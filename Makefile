@@ -4,7 +4,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: book test lab bench refresh clean
+.PHONY: book test browser pdf lab bench refresh clean
 
 book: $(READY)  ## the HTML book, every chapter executed, warnings fatal
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
@@ -16,11 +16,18 @@ test: $(READY)  ## lint, types, import contracts, tests, every chapter against i
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
+browser: $(READY)  ## the built book in Chromium: links, requests, formulas, contrast, phones
+	BROWSER=required $(BIN)/python -m pytest tests/test_browser.py tests/test_explorer.py
+
+pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
+	PYTHONPATH=tests $(BIN)/python tools/pdf.py
+
 lab: $(READY)  ## the chapters in JupyterLab
 	$(BIN)/jupyter-lab book
 
 bench: $(READY)  ## time and memory, as ratios of medians in one run
 	$(BIN)/python benchmarks/engine.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/explorer.py
 
 refresh: $(READY)  ## execute the chapters and store their outputs as text
 	$(BIN)/python tools/refresh.py book/*.ipynb

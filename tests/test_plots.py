@@ -82,3 +82,25 @@ def test_nothing_is_drawn_on_other_axes() -> None:
     assert not other.has_data()
     assert len(plt.get_fignums()) == 1
     assert not ax.spines["top"].get_visible()
+
+
+def lightness(color: tuple[float, float, float]) -> float:
+    """CIE L* (0 black, 100 white) of an sRGB colour: how grey it prints."""
+    linear = np.where(np.array(color) <= 0.04045, 0, ((np.array(color) + 0.055) / 1.055) ** 2.4)
+    return float(116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16)
+
+
+@pytest.mark.parametrize(
+    "colors",
+    [
+        [plots.ACTIVE, plots.INACTIVE],
+        [plots.ROTATION, plots.INDICATOR],
+        *(list(plots.shades(range(1, k + 1)).values()) for k in (2, 3, 4)),
+    ],
+)
+def test_colours_of_one_figure_differ_without_their_hue(
+    colors: list[tuple[float, float, float]],
+) -> None:
+    levels = np.sort([lightness(color) for color in colors])
+    assert np.diff(levels).min() > 9  # a just noticeable difference is about 1
+    assert levels.max() < 75  # visible on white

@@ -1,8 +1,12 @@
-"""Number equations by their labels: `eq-5-20` is shown as (5.20), the number it has in the post."""
+"""Number equations by their labels: `eq-5-20` is shown as (5.20), the number it has in the post.
+
+The number is also an entry of the index, where the search finds it.
+"""
 
 from typing import Any
 
-from docutils.nodes import Node
+from docutils.nodes import Node, document, math_block
+from sphinx.addnodes import index
 from sphinx.application import Sphinx
 from sphinx.domains.math import MathDomain
 
@@ -17,7 +21,18 @@ class PostMath(MathDomain):
         self.equations[labelid] = (docname, number)  # type: ignore[assignment]  # Sphinx only prints it
 
 
+def add_numbers_to_index(app: Sphinx, doctree: document) -> None:
+    """Make 5.20 an entry of the index that leads to the equation `eq-5-20`."""
+    for node in list(doctree.findall(math_block)):
+        label = node.get("label") or ""
+        if label.startswith("eq-"):
+            number = ".".join(label.split("-")[-2:])
+            entries = [("single", number, f"equation-{label}", "", None)]
+            node.parent.insert(node.parent.index(node), index(entries=entries))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_domain(PostMath, override=True)
+    app.connect("doctree-read", add_numbers_to_index)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
 PALETTE = sns.color_palette("colorblind")
-ROTATION, INDICATOR = PALETTE[0], PALETTE[3]
+ROTATION, INDICATOR = PALETTE[0], PALETTE[1]
 ACTIVE, INACTIVE = PALETTE[0], PALETTE[7]
 
 

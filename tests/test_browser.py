@@ -1,0 +1,184 @@
+"""The built book in a real browser: nothing leaves the machine, nothing is broken or unreadable."""
+
+import csv
+import json
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from browser import BOOK, CHECKS, broken_links, faults, opened, served
+from playwright.sync_api import Browser
+
+PAGES = sorted(
+    str(path.relative_to(BOOK))
+    for path in BOOK.rglob("*.html")
+    if "_static" not in path.parts and 'http-equiv="Refresh"' not in path.read_text()
+)
+TEMPLATE = """<!doctype html><html lang="en"><head><title>A page</title><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"></head>
+<body><main><h1 id="top">A page</h1>{}</main></body></html>"""
+DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+
+EQUATIONS = list(
+    csv.DictReader((Path(__file__).parent.parent / "book/equations.csv").read_text().splitlines())
+)
+
+Look = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def look(browser: Browser, tmp_path: Path) -> Look:
+    """What is found wrong with a page of the given content."""
+
+    def look(content: str) -> list[str]:
+        (tmp_path / "page.html").write_text(TEMPLATE.format(content))
+        with served(tmp_path) as address:
+            found = broken_links(tmp_path, "page.html")
+            return found + faults(browser, f"{address}/page.html")
+
+    return look
+
+
+def test_a_page_without_faults_passes(look: Look) -> None:
+    assert (
+        look(
+            f'<p class="math"><mjx-container>x</mjx-container></p><img alt="A dot" src="{DOT}">'
+            '<p><a href="#top">up</a> <a href="page.html#top">here</a> <a href="https://cdn.test">'
+            'elsewhere</a></p><pre tabindex="0" style="overflow-x: auto">' + 200 * "x" + "</pre>"
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("request", '<script src="https://cdn.test/script.js"></script>'),
+        ("request", '<link rel="stylesheet" href="https://fonts.test/font.css">'),
+        ("request", "<script>fetch('https://count.test/visit').catch(() => 0)</script>"),
+        ("console", "<script>console.error('lost')</script>"),
+        ("console", "<script>missing()</script>"),
+        ("console", '<script src="missing.js"></script>'),
+        ("image", f'<img src="{DOT}">'),
+        ("image", f'<img alt=" " src="{DOT}">'),
+        ("image", "<canvas></canvas>"),
+        ("image", '<img alt="Lost" src="missing.png">'),
+        ("link", '<p><a href="missing.html">a page</a></p>'),
+        ("link", '<p><a href="#missing">an anchor</a></p>'),
+        ("link", '<p><a href="page.html#missing">an anchor</a></p>'),
+        ("formula", '<p class="math notranslate">\\(x^2\\)</p>'),
+        ("formula", "<p><mjx-container><mjx-merror>x^2^2</mjx-merror></mjx-container></p>"),
+        ("markup", "<p>It is $$x^2$$.</p>"),
+        ("markup", "<p>See {numref}`fig-1`.</p>"),
+        ("overflow", '<p style="width: 500px">wide</p>'),
+        ("overflow", f"<p>{80 * 'x'}</p>"),
+        ("overflow", '<div style="overflow-x: clip"><p style="width: 500px">cut off</p></div>'),
+        ("weight", f"<!-- {3_000_000 * 'x'} -->"),
+        ("axe: color-contrast", '<p style="color: #999; background: #fff">pale</p>'),
+        (
+            "contrast",
+            "<style>@media (prefers-color-scheme: dark) { p { color: #444; background: #222 } }"
+            "</style><p>dark on dark</p>",
+        ),
+        ("axe: button-name", "<button></button>"),
+        ("axe: label", '<input type="range">'),
+    ],
+)
+def test_a_planted_fault_is_found(look: Look, kind: str, content: str) -> None:
+    assert [fault for fault in look(content) if fault.startswith(kind)]
+
+
+@pytest.mark.parametrize("page", PAGES or ["the book"])
+def test_the_page_has_no_fault(browser: Browser, book: str, page: str) -> None:
+    assert broken_links(BOOK, page) + faults(browser, f"{book}/{page}") == []
+
+
+def test_the_address_of_the_book_leads_to_its_first_page(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/book/intro.html") as page:
+        first = page.title()
+        page.goto(book)
+        page.wait_for_url("**/intro.html")
+        assert page.title() == first
+
+
+def results(browser: Browser, book: str, query: str) -> list[str]:
+    """Where the hits lead when a reader types the query into the search field."""
+    with opened(browser, f"{book}/search.html") as page:
+        page.fill("main input[name=q], input[name=q]:visible", query)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#search-results .search-summary >> text=/finished|did not match/")
+        found: list[str] = page.evaluate(
+            "() => [...document.querySelectorAll('#search-results li a')].map(a => a.href)"
+        )
+        return [link.removeprefix(book) for link in found]
+
+
+@pytest.mark.parametrize(
+    ("query", "page"), [("chi", "04_embedding_matrix"), ("seizure", "06_what_it_computes")]
+)
+def test_the_search_finds_words(browser: Browser, book: str, query: str, page: str) -> None:
+    assert any(link.startswith(f"/book/{page}.html") for link in results(browser, book, query))
+
+
+@pytest.mark.parametrize("row", [EQUATIONS[0], EQUATIONS[-1]], ids=lambda row: row["equation"])
+def test_the_search_finds_an_equation_by_its_number(
+    browser: Browser, book: str, row: dict[str, str]
+) -> None:
+    place = f"/book/{row['page']}.html#equation-{row['label']}"
+    assert place in results(browser, book, row["equation"])
+
+
+def test_a_chapter_can_be_downloaded_and_says_how_to_run_it(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/book/04_embedding_matrix.html") as page:
+        links = page.locator("a[download], a.btn-download-source-button")
+        addresses = {link.get_attribute("href") for link in links.all()}
+        assert addresses == {"../_sources/book/04_embedding_matrix.ipynb"}
+        assert page.locator(".run-this-chapter").is_visible()
+    notebook = json.loads((BOOK / "_sources/book/04_embedding_matrix.ipynb").read_text())
+    assert notebook["nbformat"] == 4
+
+
+def test_previous_and_next_lead_through_the_chapters(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/book/04_embedding_matrix.html") as page:
+        page.click(".prev-next-area .right-next")
+        page.wait_for_url("**/05_readout.html")
+        page.click(".prev-next-area .left-prev")
+        page.wait_for_url("**/04_embedding_matrix.html")
+
+
+def test_the_first_use_of_a_term_shows_its_meaning(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/book/05_readout.html") as page:
+        words = page.locator("a:has(> .term)")
+        texts = [word.inner_text().lower().rstrip("s") for word in words.all()]
+        assert "active circuit" in texts
+        assert len(set(texts)) == len(texts)
+        assert all(word.get_attribute("title") for word in words.all())
+        first = words.first
+        meaning, address = first.get_attribute("title"), first.get_attribute("href")
+        page.goto(f"{book}/book/{address}")
+        anchor = str(address).split("#")[1]
+        definition = page.locator(f"dt#{anchor} + dd").inner_text()
+        assert definition == meaning
+
+
+def test_the_printed_book_holds_every_page_and_its_links_stay_inside(
+    browser: Browser, book: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "tools")
+    assemble = import_module("pdf").assemble
+    with opened(browser, f"{book}/book/intro.html") as page:
+        assemble(page)
+        names = page.evaluate("() => [...document.querySelectorAll('article')].map(a => a.id)")
+        pages = {Path(name).stem for name in PAGES if name.startswith("book/")}
+        assert len(names) == len(pages)
+        assert set(names) == pages
+        for check in ("formula", "markup", "image"):
+            assert page.evaluate(CHECKS[check]) == []
+        lost = """() => [...document.querySelectorAll('a[href^="#"]')].map(a => a.hash.slice(1))
+          .filter(id => !document.getElementById(decodeURIComponent(id)))"""
+        assert page.evaluate(lost) == []
+        kept = "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
+        own = [link for link in page.evaluate(kept) if link.startswith(book)]
+        assert all(link.startswith(f"{book}/book/intro.html#") for link in own)
+        assert page.pdf().startswith(b"%PDF")
