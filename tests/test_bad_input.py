@@ -69,8 +69,15 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "T beyond the capacity": (
         lambda: build(D=12),
         "T=6 exceeds the 2 circuits that prime_steps can place at n=6, S=3; "
+        "transversal_design can place 2",
+    ),
+    "T beyond the capacity of the design": (
+        lambda: build(D=12, allocate=cisp.transversal_design),
+        "T=6 exceeds the 2 circuits that transversal_design can place at n=6, S=3; "
         "no allocation can place more than 4 (Johnson bound)",
     ),
+    "design at S=0": (lambda: cisp.transversal_design(T=1, n=5, S=0), a_count("S", 0, ">= 1")),
+    "design of T=0": (lambda: cisp.transversal_design(T=0, n=5, S=2), a_count("T", 0, ">= 1")),
     "w_mean of the wrong shape": (
         lambda: build(w_mean=torch.ones(3, 3)),
         "w_mean has shape (3, 3); it must be (2, 2) or (3, 2, 2)",

@@ -2,7 +2,6 @@
 
 from cisp.allocation import (
     check_table,
-    johnson_bound,
     load,
     mean_overlap,
     mean_squared_overlap,
@@ -17,6 +16,7 @@ from cisp.circuits import (
     one_relu_rotations,
     step_indicators,
 )
+from cisp.designs import johnson_bound, transversal_design, transversal_design_capacity
 from cisp.experiment import Measurement, measure, measure_masked, sweep
 from cisp.network import Network, superpose
 from cisp.readout import errors, estimates
@@ -43,4 +43,6 @@ __all__ = [
     "step_indicators",
     "superpose",
     "sweep",
+    "transversal_design",
+    "transversal_design_capacity",
 ]
