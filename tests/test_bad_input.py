@@ -91,6 +91,21 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
         "T=3 circuits use every entry of the 3 x 3 embedding matrix at S=2, so no chi "
         "solves 5.24; take fewer circuits or a larger D",
     ),
+    "extrinsic at S=1": (
+        lambda: cisp.superpose_extrinsic(circuits(), D=24, S=1),
+        a_count("S", 1, ">= 2"),
+    ),
+    "extrinsic with S above n": (
+        lambda: cisp.superpose_extrinsic(circuits(), D=24, S=13),
+        a_count("S", 13, "in 1..12"),
+    ),
+    "extrinsic with a neuron that fires by itself": (
+        lambda: cisp.superpose_extrinsic(
+            circuits(T=2, b=torch.tensor([-1, 0.5])), D=12, S=3, L=2, allocate=cisp.prime_steps
+        ),
+        "b[1]=0.5 in layer 1 lets circuit 1, alone, switch on neuron 1 of position 0, which is "
+        "not its own; b[1] must be at most 0",
+    ),
     # tables
     "allocate gives too few rows": (
         lambda: build(allocate=lambda **_: np.array([[0, 1, 2], [3, 4, 5]])),
@@ -151,6 +166,10 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "theta of the wrong shape": (
         lambda: cisp.conditional_rotations(theta=torch.ones(2, 3, 4)),
         "theta has shape (2, 3, 4); it must be (T,) or (L, T)",
+    ),
+    "a bias of 0": (
+        lambda: cisp.conditional_rotations(T=5, bias=0),
+        "bias=0 is not allowed; bias must be a positive number",
     ),
     "theta against T": (
         lambda: cisp.conditional_rotations(T=5, theta=torch.ones(4)),

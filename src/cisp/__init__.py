@@ -18,10 +18,12 @@ from cisp.circuits import (
 )
 from cisp.designs import johnson_bound, transversal_design, transversal_design_capacity
 from cisp.experiment import Measurement, measure, measure_masked, sweep
+from cisp.extrinsic import ExtrinsicNetwork, superpose_extrinsic
 from cisp.network import Network, superpose
 from cisp.readout import errors, estimates
 
 __all__ = [
+    "ExtrinsicNetwork",
     "Measurement",
     "Network",
     "SmallCircuits",
@@ -42,6 +44,7 @@ __all__ = [
     "random_subsets",
     "step_indicators",
     "superpose",
+    "superpose_extrinsic",
     "sweep",
     "transversal_design",
     "transversal_design_capacity",

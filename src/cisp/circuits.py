@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 
 import numpy as np
 import torch
@@ -169,6 +170,7 @@ def conditional_rotations(
     *,
     T: int | None = None,
     theta: object = None,
+    bias: float | int = 1,
     rng: Seed = 0,
     dtype: torch.dtype | None = None,
 ) -> SmallCircuits:
@@ -182,24 +184,28 @@ def conditional_rotations(
         0       0, 0           0               0, and so is any input smaller than 0.177
 
     theta: (T,), or (L, T) for an angle of its own in each layer; drawn uniformly if not given.
+    bias: minus the bias b of the vector neurons, ReLU(rotated x + (1 + bias) alpha - bias): the
+        size of x that an inactive circuit still silences. The post's is 1.
 
     >>> circuits = conditional_rotations(T=3, rng=0)
     >>> tuple(circuits.w.shape), circuits.b.tolist()
     ((3, 4, 4), [-0.5, -1.5, -1.0, -1.0])
     """
+    if not 0 < bias < inf:
+        raise ValueError(f"bias={bias!r} is not allowed; bias must be a positive number")
     angles = _angles(T, theta, rng)
     c, s = torch.cos(angles), torch.sin(angles)
-    zero, two = torch.zeros_like(c), torch.full_like(c, 2.0)
+    zero, two, gate = torch.zeros_like(c), torch.full_like(c, 2.0), torch.full_like(c, 1.0 + bias)
     rows = [
         [two, -two, zero, zero],
         [two, -two, zero, zero],
-        [two - (c - s), -two + (c - s), c, -s],
-        [two - (s + c), -two + (s + c), s, c],
+        [gate - (c - s), -gate + (c - s), c, -s],
+        [gate - (s + c), -gate + (s + c), s, c],
     ]
     kind = dtype or torch.get_default_dtype()
     return SmallCircuits(
         w=_matrices(rows).to(kind),
-        b=torch.tensor([-0.5, -1.5, -1.0, -1.0]),
+        b=torch.tensor([-0.5, -1.5, -bias, -bias], dtype=kind),
         readouts={
             "indicator": torch.tensor([[1.0, -1, 0, 0]]),
             "rotation": torch.tensor([[-1.0, 1, 1, 0], [-1, 1, 0, 1]]),
