@@ -13,6 +13,7 @@ from cisp.assumptions import check_assumptions
 from cisp.circuits import (
     SmallCircuits,
     conditional_rotations,
+    loaded_rotations,
     one_relu_rotations,
     step_indicators,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "estimates",
     "johnson_bound",
     "load",
+    "loaded_rotations",
     "mean_overlap",
     "mean_squared_overlap",
     "measure",

@@ -216,6 +216,35 @@ def conditional_rotations(
     )
 
 
+def loaded_rotations(
+    *,
+    L: int = 5,
+    T: int | None = None,
+    theta: object = None,
+    bias: float | int = 1,
+    rng: Seed = 0,
+    dtype: torch.dtype | None = None,
+) -> SmallCircuits:
+    """Conditional rotations whose first layer adds up without a fault where circuits share (d = 4).
+
+    Beyond the post. Layer 1 puts out (alpha, ReLU(alpha - 1), x + alpha), and layer 2 takes the
+    vector as a_2 - a_0. The input of a position that k active circuits share is the sum of theirs,
+    so layer 1 holds (k, k - 1, sum of x + k) there: an indicator of 1 and the sum of the vectors.
+    In `conditional_rotations` it holds 2 (k - 1) more.
+    """
+    circuits = conditional_rotations(T=T, theta=theta, bias=bias, rng=rng, dtype=dtype)
+    circuits = circuits.with_layers(L if circuits.w.ndim == 3 else circuits.L)
+    w = circuits.w.expand(circuits.L, -1, -1, -1).clone()
+    b = circuits.b.expand(circuits.L, -1).clone()
+    w[0, :, :2] /= 2
+    w[0, :, 2:, 0] -= bias
+    w[0, :, 2:, 1] += bias
+    b[0] = torch.tensor([0.0, -1, 0, 0])
+    if circuits.L > 1:
+        w[1, :, 2:, 1] -= w[1, :, 2:, 2:].sum(-1)
+    return replace(circuits, w=w, b=b)
+
+
 def step_indicators(*, T: int, dtype: torch.dtype | None = None) -> SmallCircuits:
     """T copies of the On-indicator alone (d = 2), a step made of two ReLUs (3.3).
 

@@ -37,10 +37,11 @@ def transversal_design(*, T: int, n: int, S: int) -> Int[np.ndarray, "T S"]:
 
     If they meet in groups x and y, then (a - a') (x - y) = 0; as 0 < |x - y| < S and nothing below
     S but 1 divides q, a = a' and so c = c'. The q circuits of one a are disjoint and use all S q
-    positions (a parallel class), so the loads of these positions differ by at most 1 for every
-    T <= q^2. Positions beyond S q join the last group. A q with S q > n is taken if it places more:
-    the last group is then short, and circuits that would need its missing positions are left out.
-    No two positions of a group are in one row yet, so every group is then filled in the same way.
+    positions (a parallel class): with q the largest there is with S q <= n, the loads of these
+    positions differ by at most 1 for every T <= q^2. For more circuits, positions beyond S q join
+    the last group, and as no two positions of a group are in one row yet, every group is filled in
+    the same way. A q with S q > n serves if it places more then: the last group is short, and
+    circuits that would need its missing positions are left out.
 
     Raises ValueError if T is beyond `transversal_design_capacity`.
 
@@ -74,24 +75,33 @@ def transversal_design_capacity(*, n: int, S: int) -> int:
 def _plan(n: int, S: int) -> tuple[int, int]:
     """The capacity and the group size q that gives it; q = 0 stands for n // S disjoint rows."""
     plans = [(n // S, 0)]
-    if S > 1:
-        below = (q for q in range(n // S, S - 1, -1) if _fits(q, S))
-        above = (q for q in range(max(n // S + 1, S), (n - 1) // (S - 1) + 1) if _fits(q, S))
-        for q in filter(None, (next(below, None), next(above, None))):
-            last = n - (S - 1) * q
-            filled = (S - 1) * _plan(q, S)[0] + _plan(last, S)[0]
-            plans.append((q * min(q, last) + filled, q))
-    return max(plans, key=lambda plan: plan[0])  # the first of equals: whole groups if they do
+    for q in filter(None, (_whole(n, S), _short(n, S))):
+        last = n - (S - 1) * q
+        filled = (S - 1) * _plan(q, S)[0] + _plan(last, S)[0]
+        plans.append((q * min(q, last) + filled, q))
+    return max(plans)
+
+
+def _whole(n: int, S: int) -> int:
+    """The largest q that fits S times into n, or 0."""
+    return next((q for q in range(n // S, S - 1, -1) if _fits(q, S)), 0)
+
+
+def _short(n: int, S: int) -> int:
+    """The smallest q that fits more than S - 1 times, but not S times, into n, or 0."""
+    sizes = range(max(n // S + 1, S), (n - 1) // max(S - 1, 1) + 1)
+    return next((q for q in sizes if _fits(q, S)), 0)
 
 
 def _fits(q: int, S: int) -> bool:
     """Whether nothing in 2..S-1 divides q; it need not be a prime."""
-    return gcd(q, factorial(S - 1)) == 1
+    return S > 1 and gcd(q, factorial(S - 1)) == 1
 
 
 def _rows(T: int, n: int, S: int) -> Int[np.ndarray, "T S"]:
-    """The first T rows of the plan: parallel classes, then the last group's, then all others'."""
-    q = _plan(n, S)[1]
+    """T rows: parallel classes, then those in the last group, then those in all others in turn."""
+    q = _whole(n, S)
+    q = q if T <= q * q else _plan(n, S)[1]
     if not q:
         return np.arange(n // S * S).reshape(-1, S)[:T]
     last = n - (S - 1) * q
