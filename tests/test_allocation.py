@@ -18,6 +18,7 @@ from cisp import (
     prime_steps,
     prime_steps_capacity,
     random_subsets,
+    transversal_design_capacity,
 )
 
 CAPACITIES = {
@@ -91,7 +92,7 @@ def test_the_capacity_is_exact_and_within_the_johnson_bound(n: int, S: int) -> N
         assert len(prime_steps(T=capacity, n=n, S=S)) == capacity
     message = (
         f"T={capacity + 1} exceeds the {capacity} circuits that prime_steps can place at "
-        f"n={n}, S={S}; no allocation can place more than {bound} (Johnson bound)"
+        f"n={n}, S={S}; transversal_design can place {transversal_design_capacity(n=n, S=S)}"
     )
     with pytest.raises(ValueError) as error:
         prime_steps(T=capacity + 1, n=n, S=S)

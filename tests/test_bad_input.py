@@ -69,8 +69,15 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "T beyond the capacity": (
         lambda: build(D=12),
         "T=6 exceeds the 2 circuits that prime_steps can place at n=6, S=3; "
+        "transversal_design can place 2",
+    ),
+    "T beyond the capacity of the design": (
+        lambda: build(D=12, allocate=cisp.transversal_design),
+        "T=6 exceeds the 2 circuits that transversal_design can place at n=6, S=3; "
         "no allocation can place more than 4 (Johnson bound)",
     ),
+    "design at S=0": (lambda: cisp.transversal_design(T=1, n=5, S=0), a_count("S", 0, ">= 1")),
+    "design of T=0": (lambda: cisp.transversal_design(T=0, n=5, S=2), a_count("T", 0, ">= 1")),
     "w_mean of the wrong shape": (
         lambda: build(w_mean=torch.ones(3, 3)),
         "w_mean has shape (3, 3); it must be (2, 2) or (3, 2, 2)",
@@ -83,6 +90,21 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cisp.superpose(circuits(3), D=6, S=2, allocate=all_pairs),
         "T=3 circuits use every entry of the 3 x 3 embedding matrix at S=2, so no chi "
         "solves 5.24; take fewer circuits or a larger D",
+    ),
+    "extrinsic at S=1": (
+        lambda: cisp.superpose_extrinsic(circuits(), D=24, S=1),
+        a_count("S", 1, ">= 2"),
+    ),
+    "extrinsic with S above n": (
+        lambda: cisp.superpose_extrinsic(circuits(), D=24, S=13),
+        a_count("S", 13, "in 1..12"),
+    ),
+    "extrinsic with a neuron that fires by itself": (
+        lambda: cisp.superpose_extrinsic(
+            circuits(T=2, b=torch.tensor([-1, 0.5])), D=12, S=3, L=2, allocate=cisp.prime_steps
+        ),
+        "b[1]=0.5 in layer 1 lets circuit 1, alone, switch on neuron 1 of position 0, which is "
+        "not its own; b[1] must be at most 0",
     ),
     # tables
     "allocate gives too few rows": (
@@ -144,6 +166,10 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "theta of the wrong shape": (
         lambda: cisp.conditional_rotations(theta=torch.ones(2, 3, 4)),
         "theta has shape (2, 3, 4); it must be (T,) or (L, T)",
+    ),
+    "a bias of 0": (
+        lambda: cisp.conditional_rotations(T=5, bias=0),
+        "bias=0 is not allowed; bias must be a positive number",
     ),
     "theta against T": (
         lambda: cisp.conditional_rotations(T=5, theta=torch.ones(4)),

@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from cisp import SmallCircuits, conditional_rotations, one_relu_rotations, step_indicators
+from cisp import (
+    SmallCircuits,
+    conditional_rotations,
+    loaded_rotations,
+    one_relu_rotations,
+    step_indicators,
+)
 
 # float64, a few dozen operations on numbers below 10
 assert_equal = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
@@ -185,3 +191,42 @@ def test_moving_to_another_dtype_moves_every_tensor_and_the_readouts() -> None:
     kinds = {x.dtype for x in tensors if isinstance(x, Tensor)}
     assert kinds == {torch.float32}
     assert list(circuits.readouts) == ["indicator", "rotation"]
+
+
+@pytest.mark.parametrize("L", [1, 2, 4])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_loaded_rotations_rotate_and_add_up_where_circuits_share(L: int, fresh: bool) -> None:
+    theta = np.random.default_rng(0).uniform(0, 6, (L, 5) if fresh else 5)
+    plain = conditional_rotations(theta=theta, bias=2, dtype=torch.float64).with_layers(L)
+    loaded = loaded_rotations(theta=theta, bias=2, L=L, dtype=torch.float64)
+    active = torch.arange(5).unsqueeze(1)
+    a0 = plain.sample_inputs(batch=5, z=1)
+    ours, theirs = loaded.run(a0, active), plain.run(a0, active)
+    for name, value in loaded.quantities(ours[1:]).items():
+        assert_equal(value, plain.quantities(theirs[1:])[name])
+
+    # one position that circuits 0 and 1 share: layer 1 on the sum of what they embed
+    (w, b), (u, c) = loaded.at(1), plain.at(1)
+    both = torch.relu((w[:2] @ a0[:2].mT).sum(0).squeeze(-1) + b)
+    x = plain.quantities(torch.relu((u[:2] @ a0[:2].mT).squeeze(-1) + c))["rotation"].sum(0)
+    expected = torch.cat([torch.tensor([2.0, 1]).double(), x + 2])
+    assert_equal(both, expected)
+    if L > 1:  # layer 2 makes of it an indicator of 1, and the turned sum of the vectors
+        (w, b), angle = loaded.at(2), torch.tensor(theta[1, 0] if fresh else theta[0])
+        c, s = torch.cos(angle), torch.sin(angle)
+        turned = torch.stack([c * x[0] - s * x[1], s * x[0] + c * x[1]])
+        assert_equal(w[0] @ both + b, torch.cat([torch.tensor([1.5, 0.5]).double(), turned + 1]))
+
+
+@pytest.mark.parametrize("bias", [1, 1.5, 4.0])
+def test_the_bias_is_what_an_inactive_circuit_silences_and_changes_nothing_when_on(
+    bias: float,
+) -> None:
+    ours = conditional_rotations(theta=[0.0], bias=bias, dtype=torch.float64)
+    posts = conditional_rotations(theta=[0.0], dtype=torch.float64)
+    alone = torch.zeros(3, 1).long()
+    a0 = posts.sample_inputs(batch=3, z=1)
+    assert_equal(ours.run(a0, alone), posts.run(a0, alone))
+    noise = torch.tensor([[0, 0, bias - 0.25, 0], [0, 0, 0, bias], [0, 0, bias + 0.25, 0]]).double()
+    after = ours.run(noise.unsqueeze(1), alone)[1, :, 0]
+    assert_equal(after, torch.tensor([[0] * 4, [0] * 4, [0, 0, 0.25, 0]]).double())

@@ -3,7 +3,6 @@
 from cisp import theory
 from cisp.allocation import (
     check_table,
-    johnson_bound,
     load,
     mean_overlap,
     mean_squared_overlap,
@@ -16,14 +15,18 @@ from cisp.budget import error_budget
 from cisp.circuits import (
     SmallCircuits,
     conditional_rotations,
+    loaded_rotations,
     one_relu_rotations,
     step_indicators,
 )
+from cisp.designs import johnson_bound, transversal_design, transversal_design_capacity
 from cisp.experiment import Measurement, measure, measure_masked, sweep
+from cisp.extrinsic import ExtrinsicNetwork, superpose_extrinsic
 from cisp.network import Network, superpose
 from cisp.readout import errors, estimates
 
 __all__ = [
+    "ExtrinsicNetwork",
     "Measurement",
     "Network",
     "SmallCircuits",
@@ -35,6 +38,7 @@ __all__ = [
     "estimates",
     "johnson_bound",
     "load",
+    "loaded_rotations",
     "mean_overlap",
     "mean_squared_overlap",
     "measure",
@@ -45,6 +49,9 @@ __all__ = [
     "random_subsets",
     "step_indicators",
     "superpose",
+    "superpose_extrinsic",
     "sweep",
     "theory",
+    "transversal_design",
+    "transversal_design_capacity",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from cisp.arguments import count
+from cisp.designs import transversal_design_capacity
 
 Table = Int[np.ndarray, "T S"]
 
@@ -35,7 +36,7 @@ def prime_steps(*, T: int, n: int, S: int) -> Table:
     if count("T", T) > capacity:
         raise ValueError(
             f"T={T} exceeds the {capacity} circuits that prime_steps can place at n={n}, S={S}; "
-            f"no allocation can place more than {johnson_bound(n=n, S=S)} (Johnson bound)"
+            f"transversal_design can place {transversal_design_capacity(n=n, S=S)}"
         )
     rows = [start + step * np.arange(S) for start, step in islice(_progressions(n, S), T)]
     return np.array(rows, dtype=np.int64)
@@ -63,21 +64,6 @@ def random_subsets(*, T: int, n: int, S: int, rng: np.random.Generator | int = 0
         taken = (table[:, :s] == pick[:, None]).any(1)
         table[:, s] = np.where(taken, top, pick)
     return np.sort(table, axis=1)
-
-
-def johnson_bound(*, n: int, S: int) -> int:
-    """The most circuits any table can hold if rows share at most one position (Johnson 1962).
-
-    A position lies in at most (n-1)/(S-1) rows, for these share no other position; n positions of
-    that many rows count each row S times. At S = 1 we count distinct rows, n; at S > n none fits.
-
-    >>> johnson_bound(n=250, S=6)
-    2041
-    """
-    count("n", n), count("S", S)
-    if S > n:
-        return 0
-    return n if S == 1 else n * ((n - 1) // (S - 1)) // S
 
 
 def check_table(table: Table, *, n: int, max_overlap: int | float = 1) -> Table:

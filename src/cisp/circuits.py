@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 
 import numpy as np
 import torch
@@ -169,6 +170,7 @@ def conditional_rotations(
     *,
     T: int | None = None,
     theta: object = None,
+    bias: float | int = 1,
     rng: Seed = 0,
     dtype: torch.dtype | None = None,
 ) -> SmallCircuits:
@@ -182,24 +184,28 @@ def conditional_rotations(
         0       0, 0           0               0, and so is any input smaller than 0.177
 
     theta: (T,), or (L, T) for an angle of its own in each layer; drawn uniformly if not given.
+    bias: minus the bias b of the vector neurons, ReLU(rotated x + (1 + bias) alpha - bias): the
+        size of x that an inactive circuit still silences. The post's is 1.
 
     >>> circuits = conditional_rotations(T=3, rng=0)
     >>> tuple(circuits.w.shape), circuits.b.tolist()
     ((3, 4, 4), [-0.5, -1.5, -1.0, -1.0])
     """
+    if not 0 < bias < inf:
+        raise ValueError(f"bias={bias!r} is not allowed; bias must be a positive number")
     angles = _angles(T, theta, rng)
     c, s = torch.cos(angles), torch.sin(angles)
-    zero, two = torch.zeros_like(c), torch.full_like(c, 2.0)
+    zero, two, gate = torch.zeros_like(c), torch.full_like(c, 2.0), torch.full_like(c, 1.0 + bias)
     rows = [
         [two, -two, zero, zero],
         [two, -two, zero, zero],
-        [two - (c - s), -two + (c - s), c, -s],
-        [two - (s + c), -two + (s + c), s, c],
+        [gate - (c - s), -gate + (c - s), c, -s],
+        [gate - (s + c), -gate + (s + c), s, c],
     ]
     kind = dtype or torch.get_default_dtype()
     return SmallCircuits(
         w=_matrices(rows).to(kind),
-        b=torch.tensor([-0.5, -1.5, -1.0, -1.0]),
+        b=torch.tensor([-0.5, -1.5, -bias, -bias], dtype=kind),
         readouts={
             "indicator": torch.tensor([[1.0, -1, 0, 0]]),
             "rotation": torch.tensor([[-1.0, 1, 1, 0], [-1, 1, 0, 1]]),
@@ -208,6 +214,35 @@ def conditional_rotations(
         input_mean=torch.tensor([1.5, 0.5, 1, 1]),
         input_map=torch.eye(4)[:, 2:],
     )
+
+
+def loaded_rotations(
+    *,
+    L: int = 5,
+    T: int | None = None,
+    theta: object = None,
+    bias: float | int = 1,
+    rng: Seed = 0,
+    dtype: torch.dtype | None = None,
+) -> SmallCircuits:
+    """Conditional rotations whose first layer adds up without a fault where circuits share (d = 4).
+
+    Beyond the post. Layer 1 puts out (alpha, ReLU(alpha - 1), x + alpha), and layer 2 takes the
+    vector as a_2 - a_0. The input of a position that k active circuits share is the sum of theirs,
+    so layer 1 holds (k, k - 1, sum of x + k) there: an indicator of 1 and the sum of the vectors.
+    In `conditional_rotations` it holds 2 (k - 1) more.
+    """
+    circuits = conditional_rotations(T=T, theta=theta, bias=bias, rng=rng, dtype=dtype)
+    circuits = circuits.with_layers(L if circuits.w.ndim == 3 else circuits.L)
+    w = circuits.w.expand(circuits.L, -1, -1, -1).clone()
+    b = circuits.b.expand(circuits.L, -1).clone()
+    w[0, :, :2] /= 2
+    w[0, :, 2:, 0] -= bias
+    w[0, :, 2:, 1] += bias
+    b[0] = torch.tensor([0.0, -1, 0, 0])
+    if circuits.L > 1:
+        w[1, :, 2:, 1] -= w[1, :, 2:, 2:].sum(-1)
+    return replace(circuits, w=w, b=b)
 
 
 def step_indicators(*, T: int, dtype: torch.dtype | None = None) -> SmallCircuits:

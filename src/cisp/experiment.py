@@ -228,7 +228,7 @@ def _on_device(network: Network, device: torch.device | str) -> Network:
     """A copy of the network on the device."""
     with torch.no_grad():
         circuits, w_mean = network.circuits.to(device), network.w_mean.to(device)
-    return Network(circuits, network.tables, network.chi, w_mean, D=network.D)
+    return type(network)(circuits, network.tables, network.chi, w_mean, D=network.D)
 
 
 def _run_lot(

@@ -43,25 +43,42 @@ def superpose(
     >>> tuple(network.W(2).shape)
     (100, 100)
     """
-    T, d = circuits.T, circuits.d
-    n = _positions(D, d)
-    count("S", S, high=n)
+    T = circuits.T
     circuits = circuits.with_layers(circuits.L if L is None else L)
-    table = check_table(allocate(T=T, n=n, S=S), n=n, max_overlap=max_overlap)
-    if table.shape != (T, S):
-        raise ValueError(f"allocate gave a table of shape {table.shape}; it must be ({T}, {S})")
+    n, table = place(circuits, D=D, S=S, allocate=allocate, max_overlap=max_overlap)
     rng = np.random.default_rng(rng)
     tables = np.stack([table[rng.permutation(T)] for _ in range(circuits.L)])
-    chi = [0.0] + [_balance(tables[k], tables[k - 1], n) for k in range(1, circuits.L)]
+    balances = [0.0] + [_balance(tables[k], tables[k - 1], n) for k in range(1, circuits.L)]
+    chi = torch.tensor(balances, dtype=torch.float64)
+    return Network(circuits, torch.from_numpy(tables), chi, mean_of(circuits, w_mean), D=D)
+
+
+def place(
+    circuits: SmallCircuits,
+    *,
+    D: int,
+    S: int,
+    allocate: Callable[..., Table],
+    max_overlap: int | float,
+) -> tuple[int, Table]:
+    """n = D/d and the allocation's table, checked."""
+    T, n = circuits.T, _positions(D, circuits.d)
+    table = check_table(allocate(T=T, n=n, S=count("S", S, high=n)), n=n, max_overlap=max_overlap)
+    if table.shape != (T, S):
+        raise ValueError(f"allocate gave a table of shape {table.shape}; it must be ({T}, {S})")
+    return n, table
+
+
+def mean_of(circuits: SmallCircuits, w_mean: Tensor | None) -> Float[Tensor, "*layers d d"]:
+    """The given mean weights, checked, or the circuits' sample mean (5.18)."""
     w_mean = circuits.w_mean if w_mean is None else finite("w_mean", w_mean).to(circuits.w)
+    d = circuits.d
     if w_mean.shape not in ((d, d), (circuits.L, d, d)):
         raise ValueError(
             f"w_mean has shape {tuple(w_mean.shape)}; "
             f"it must be ({d}, {d}) or ({circuits.L}, {d}, {d})"
         )
-    return Network(
-        circuits, torch.from_numpy(tables), torch.tensor(chi, dtype=torch.float64), w_mean, D=D
-    )
+    return w_mean
 
 
 class Network(nn.Module):
@@ -81,6 +98,8 @@ class Network(nn.Module):
 
     tables: (L, T, S) ints, row l-1 for layer l. chi: (L,), chi[l-1] for layer l, chi[0] unused.
     """
+
+    FORMAT = "cisp network 1"
 
     w: Tensor
     b: Tensor
@@ -193,10 +212,11 @@ class Network(nn.Module):
         """The dense weights W^l of layer 1..L, blocks stacked as in 5.14 (5.20; W^1 = I, 5.26)."""
         W = self.shared(layer)
         if layer > 1:
-            entries = self.tables[layer - 1][:, :, None] * self.n + self.tables[layer - 2][:, None]
-            parts = ((self._weights(layer)[0] - self._mean(layer)) / self.S).flatten(1)
+            rows, columns = self._links(layer)
+            parts = (self._delta(layer) / (rows.shape[1] / self.S)).flatten(1)
             own = W.new_zeros(self.n**2, self.d**2)
-            own = own.index_add(0, entries.flatten(), parts.repeat_interleave(self.S**2, 0))
+            entries = (rows * self.n + columns).flatten()
+            own = own.index_add(0, entries, parts.repeat_interleave(rows.shape[1], 0))
             blocks = own.view(self.n, self.n, self.d, self.d).permute(2, 0, 3, 1)
             W = W + blocks.reshape(self.D, self.D)
         return W
@@ -221,9 +241,8 @@ class Network(nn.Module):
         count("layer", layer, high=self.L), count("t", t, low=0, high=self.T - 1)
         part = torch.zeros(self.d, self.n, self.d, self.n).to(self.w)
         if layer > 1:
-            rows, columns = self.tables[layer - 1, t], self.tables[layer - 2, t]
-            delta_w = self._weights(layer)[0][t] - self._mean(layer)
-            part[:, rows[:, None], :, columns[None, :]] = delta_w / self.S
+            rows, columns = self._links(layer)
+            part[:, rows[t], :, columns[t]] = self._delta(layer)[t] / (rows.shape[1] / self.S)
         return part.reshape(self.D, self.D)
 
     def to_dense(self) -> nn.Sequential:
@@ -238,7 +257,7 @@ class Network(nn.Module):
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file, to be read by `Network.load`."""
         about = {
-            "format": "cisp network 1",
+            "format": self.FORMAT,
             "D": str(self.D),
             "readouts": json.dumps(self._readout_names),
         }
@@ -254,10 +273,10 @@ class Network(nn.Module):
             raise ValueError(f"path={str(path)!r} is not a safetensors file: {error}") from None
         with opened as file:
             about = file.metadata() or {}
-            if about.get("format") != "cisp network 1":
+            if about.get("format") != cls.FORMAT:
                 raise ValueError(
                     f"path={str(path)!r} holds format {about.get('format')!r}; "
-                    "it must be 'cisp network 1', as written by Network.save"
+                    f"it must be {cls.FORMAT!r}, as written by {cls.__name__}.save"
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         names = json.loads(about["readouts"])
@@ -279,10 +298,28 @@ class Network(nn.Module):
         if A.dtype != self.w.dtype:
             raise ValueError(f"{name} has dtype {A.dtype}; it must be the network's {self.w.dtype}")
 
-    def _index(self, layer: int) -> "_Index":
+    def _links(self, layer: int) -> tuple[Int[Tensor, "T links"], Int[Tensor, "T links"]]:
+        """The positions that each circuit links: to p in this layer from q in the one before."""
+        rows, columns = self.tables[layer - 1], self.tables[layer - 2]
+        return rows.repeat_interleave(self.S, 1), columns.repeat(1, self.S)
+
+    def _bags(self) -> list["Bags"]:
+        """What each layer gathers for the next and scatters from the one before.
+
+        Gathered: for each circuit its positions; for each position of the next layer the entries of
+        X in its row; all positions. Scattered to a position: its circuits; its row of X; the last.
+        """
+        tables = self.tables.cpu()
+        after = [*tables[1:], None]
+        return [_shuffled(tables[k], after[k], self.n) for k in range(self.L)]
+
+    def _index(self, layer: int) -> "Bags":
         found = self.indices[layer - 1]
-        assert isinstance(found, _Index)
+        assert isinstance(found, Bags)
         return found
+
+    def _delta(self, layer: int) -> Float[Tensor, "T d d"]:
+        return self._weights(layer)[0] - self._mean(layer)
 
     def _weights(self, layer: int) -> tuple[Tensor, Tensor]:
         return (
@@ -304,17 +341,28 @@ class Network(nn.Module):
 
 def _index(network: Network, _: object = None) -> None:
     """Derive from the tables what each layer gathers and scatters."""
-    tables = network.tables.cpu()
-    after = [*tables[1:], None]
-    indices = [_Index(tables[k], after[k], network.n) for k in range(network.L)]
-    network.indices = nn.ModuleList(indices).to(network.tables.device)
+    network.indices = nn.ModuleList(network._bags()).to(network.tables.device)
 
 
-class _Index(nn.Module):
-    """What a layer gathers for the next and scatters from the one before, as bags of row numbers.
+def _shuffled(table: Tensor, after: Tensor | None, n: int) -> "Bags":
+    """The bags of a layer; nothing but read-outs is gathered after the last."""
+    T, S = table.shape
+    every = torch.arange(n)
+    last = torch.full_like(every, T + n)
+    bags, rows = [torch.arange(T).repeat_interleave(S)], [table.flatten()]
+    targets, sums = torch.cat([rows[0], every, every]), torch.cat([bags[0], T + every, last])
+    if after is not None:
+        entries = (after.unsqueeze(-1) * n + table.unsqueeze(-2)).flatten().sort().values
+        again = entries[1:][entries[1:] == entries[:-1]]
+        bags += [T + again // n, last]
+        rows += [again % n, every]
+    return Bags(torch.cat(bags), torch.cat(rows), targets, sums, n)
 
-    Gathered: for each circuit its positions; for each position of the next layer the entries of X
-    in its row; all positions. Scattered to a position: its circuits; its row of X; the last sum.
+
+class Bags(nn.Module):
+    """Sums of rows, and what positions receive of them, as bags of row numbers.
+
+    Row rows[k] is added to sum bags[k], bags in order; sum sums[k] to position targets[k].
     """
 
     rows: Tensor
@@ -322,22 +370,11 @@ class _Index(nn.Module):
     sums: Tensor
     sum_bags: Tensor
 
-    def __init__(self, table: Tensor, after: Tensor | None, n: int) -> None:
+    def __init__(self, bags: Tensor, rows: Tensor, targets: Tensor, sums: Tensor, n: int) -> None:
         super().__init__()
-        T, S = table.shape
-        every = torch.arange(n)
-        bags, rows = [torch.arange(T).repeat_interleave(S)], [table.flatten()]
-        if after is not None:
-            entries = (after.unsqueeze(-1) * n + table.unsqueeze(-2)).flatten().sort().values
-            again = entries[1:][entries[1:] == entries[:-1]]
-            bags += [T + again // n, torch.full_like(every, T + n)]
-            rows += [again % n, every]
-        targets = torch.cat([table.flatten(), every, every])
-        sums = torch.cat([bags[0], T + every, torch.full_like(every, T + n)])
         sorting = targets.argsort(stable=True)
-        count = T if after is None else T + n + 1
-        self.register_buffer("rows", torch.cat(rows), persistent=False)
-        self.register_buffer("row_bags", _starts(torch.cat(bags), count), persistent=False)
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("row_bags", _starts(bags, int(bags[-1]) + 1), persistent=False)
         self.register_buffer("sums", sums[sorting], persistent=False)
         self.register_buffer("sum_bags", _starts(targets[sorting], n), persistent=False)
 
