@@ -1,0 +1,131 @@
+"""What pages keep and enter: sweeps under the code that made them, and the ledger's verdicts."""
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+BOOK = Path(__file__).parent.parent / "book"
+CALLS: list[int] = []
+
+
+def toy(scale: int) -> pd.DataFrame:
+    """A table that leaves a trace of being made."""
+    CALLS.append(scale)
+    return pd.DataFrame({"value": [scale * 1.5]})
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BOOK))
+    return importlib.import_module("kept")
+
+
+@pytest.fixture
+def claims(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BOOK))
+    return importlib.import_module("claims")
+
+
+@pytest.fixture
+def entered(claims: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = []
+    monkeypatch.setattr(claims, "glue", lambda name, text, display: rows.append(json.loads(text)))
+    return rows
+
+
+@pytest.mark.parametrize("name", ["figures_8_to_11", "figures_8_to_11_masked", "first_layer"])
+def test_the_kept_sweeps_are_of_this_code(
+    kept: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recomputed(**parameters: object) -> pd.DataFrame:
+        raise AssertionError(f"{name} is stale: run python kept.py in book/")
+
+    monkeypatch.setattr(kept.cisp, "sweep", recomputed)
+    assert len(getattr(kept, name)()) == 41 * 4 * (4 if name == "first_layer" else 20)
+
+
+def test_a_kept_sweep_is_what_the_code_gives(kept: ModuleType) -> None:
+    cells = [{"T": 200, "D": 800, "S": 6, "z": 1, "seed": seed} for seed in range(16)]
+    again = kept.cisp.sweep(cells, samples=500, L=5, progress=False)
+    fresh = again.groupby(["layer", "quantity", "circuits"]).mse.mean()
+    stored = pd.read_csv(BOOK / "data" / "figures_8_to_11.csv", comment="#")
+    stored = stored.query("T == 200 and D == 800 and z == 1")
+    stored = stored.set_index(["layer", "quantity", "circuits"]).mse.reindex(fresh.index)
+    big = fresh > 1e-9  # single precision leaves rounding in the exact cells
+    assert stored[big].to_numpy() == pytest.approx(fresh[big].to_numpy(), rel=1e-3)
+
+
+def test_a_table_is_made_again_when_its_parameters_or_its_code_change(
+    kept: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "DATA", tmp_path)
+    CALLS.clear()
+    for scale in (1, 1, 2, 2):
+        assert kept.kept("toy", toy, scale=scale).value.item() == scale * 1.5
+    assert CALLS == [1, 2]
+    monkeypatch.setattr(kept, "MEASURING", ("arguments",))
+    kept.kept("toy", toy, scale=2)
+    assert CALLS == [1, 2, 2]
+
+
+def test_comments_and_layout_do_not_change_the_fingerprint(
+    kept: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "MEASURING", ("room",))
+    monkeypatch.setattr(kept.cisp, "__file__", str(tmp_path / "__init__.py"))
+    prints = []
+    for text in ("x = f(1, 2)", "x = f(1,  2)  # why", "x = f(1, 3)"):
+        (tmp_path / "room.py").write_text(text)
+        prints.append(kept.fingerprint(kept.grid))
+    assert prints[0] == prints[1] != prints[2]
+
+
+@pytest.mark.parametrize(
+    ("predicted", "measured", "found"),
+    [
+        (2.0, 2.0, "exact"),
+        (0.0, 0.0, "exact"),
+        ([1, 1], [0.9, 1.2], "holds, within 20 %"),
+        ([1, 1], [1, 1 / 1.5], "rough, within 50 %"),
+        ([1, 1], [1, 7], "fails, by up to 7 times"),
+        ([1, 1], [1, 0.1], "fails, by up to 10 times"),
+        ([0, 0], [0, 0.3], "fails"),
+    ],
+)
+def test_the_verdict_is_the_worst_cell(
+    claims: ModuleType, entered: list[dict[str, str]], predicted: Any, measured: Any, found: str
+) -> None:
+    claims.verdict("6.3", "q", np.asarray(predicted, float), np.asarray(measured, float), where="x")
+    assert entered[0]["verdict"] == found
+
+
+def test_counts_are_confirmed_network_by_network(
+    claims: ModuleType, entered: list[dict[str, str]]
+) -> None:
+    claims.counted("section 4", "rotations", 2, [2, 2])
+    claims.counted("section 4", "rotations", 2, [2, 3, 2])
+    assert [row["verdict"] for row in entered] == ["confirmed", "confirmed in 2 of 3"]
+
+
+def test_a_claim_outside_its_range_stops_the_page(claims: ModuleType) -> None:
+    with pytest.raises(AssertionError, match=r"key=3 is outside 0\.\.2"):
+        claims.claim("key", 3, 0, 2)
+
+
+def test_every_equation_that_has_a_verdict_is_on_the_map_or_of_this_book(
+    claims: ModuleType,
+) -> None:
+    pages: Callable[[Path], list[dict[str, str]]] = claims.entries
+    rows = [row for page in sorted(BOOK.glob("*.ipynb")) for row in pages(page)]
+    known = {line.split(",")[0] for line in (BOOK / "equations.csv").read_text().splitlines()}
+    numbers = {row["equation"] for row in rows}
+    assert len(rows) > 60
+    unknown = {n for n in numbers - known if not n.startswith(("C", "section"))}
+    assert unknown == set()
