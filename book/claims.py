@@ -58,6 +58,30 @@ def counted(
     _enter(equation, says=says, ratio=shown, verdict=found, where=where, why=why)
 
 
+def bounded(
+    equation: str,
+    says: str,
+    measured: Numbers,
+    *,
+    at_least: float = -np.inf,
+    at_most: float = np.inf,
+    where: str,
+    why: str = "",
+) -> None:
+    """Check every cell against a bound stated before it was measured, for the ledger."""
+    measured = np.ravel(np.asarray(measured, float))
+    broken = int((~((measured >= at_least) & (measured <= at_most))).sum())  # NaN breaks it
+    found = "fails" if broken == measured.size else f"fails in {broken} of {measured.size}"
+    clean = np.where(abs(measured) < 1e-12, 0, measured)  # rounding
+    low, high = (f"{value:.2g}" for value in (clean.min(), clean.max()))
+    bounds = (f"at least {at_least:g}", at_least), (f"at most {at_most:g}", at_most)
+    stated = " and ".join(text for text, bound in bounds if np.isfinite(bound))
+    shown = f"{stated}; measured {low}" + (f" to {high}" if high != low else "")
+    _enter(
+        equation, says=says, ratio=shown, verdict=found if broken else "holds", where=where, why=why
+    )
+
+
 def _enter(equation: str, **row: str) -> None:
     print(f"{equation} {row['says']}: {row['ratio']}; {row['verdict']}")
     row = {"equation": equation, **row}
