@@ -30,13 +30,13 @@ def johnson_bound(*, n: int, S: int) -> int:
 def transversal_design(*, T: int, n: int, S: int) -> Int[np.ndarray, "T S"]:
     """T rows of S positions of which any two rows share at most one, evenly loaded.
 
-    Beyond the post. The positions are S groups of q, and circuit (a, c) takes from group x its
-    position c + a (S-1-x) mod q. Circuits (a, c) and (a', c') meet in group x if
+    Beyond the post. The positions are S groups of q, and circuit (k, r) takes from group x its
+    position r + k (S-1-x) mod q. Circuits (k, r) and (k', r') meet in group x if
 
-        c - c' + (a - a') (S-1-x) = 0 mod q.
+        r - r' + (k - k') (S-1-x) = 0 mod q.
 
-    If they meet in groups x and y, then (a - a') (x - y) = 0; as 0 < |x - y| < S and nothing below
-    S but 1 divides q, a = a' and so c = c'. The q circuits of one a are disjoint and use all S q
+    If they meet in groups x and y, then (k - k') (x - y) = 0; as 0 < |x - y| < S and nothing below
+    S but 1 divides q, k = k' and so r = r'. The q circuits of one k are disjoint and use all S q
     positions (a parallel class): with q the largest there is with S q <= n, the loads of these
     positions differ by at most 1 for every T <= q^2. For more circuits, positions beyond S q join
     the last group, and as no two positions of a group are in one row yet, every group is filled in
