@@ -1,0 +1,170 @@
+"""An allocation as its circuits meet each other, by the loads of its positions alone."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import comb
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import gammaln
+
+from cisp import allocation
+from cisp.allocation import Table, prime_steps
+from cisp.arguments import count
+
+LEVELS = 8  # steps between an indicator of 0 and one of 1
+CLASSES = 8  # classes of positions by load, and kinds of rows by theirs
+TAKEN = 3  # most positions of a circuit that active circuits take, as far as told apart
+
+INDICATORS = np.arange(LEVELS + 1) / LEVELS
+
+Array = Float[np.ndarray, "..."]
+
+
+@dataclass(frozen=True)
+class Step:
+    """s = clip(gain (u - threshold) + 1/2, 0, 1)."""
+
+    gain: float
+    threshold: float
+
+    def __call__(self, u: Array) -> Array:
+        return np.clip(self.gain * (u - self.threshold) + 0.5, 0, 1)
+
+    @property
+    def knots(self) -> Float[np.ndarray, " s"]:
+        """The u of each of the INDICATORS."""
+        return self.threshold + (INDICATORS - 0.5) / self.gain
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the positions of a circuit see: the laws of X in steps of 1/LEVELS, and chi M.
+
+    X[0]: no other active circuit on the position. X[1]: one, whose read-out X then holds S times.
+    """
+
+    X: list[Float[np.ndarray, "r c x"]]
+    shift: Float[np.ndarray, " r"]
+
+
+@dataclass(frozen=True, eq=False)
+class Crowd:
+    """T circuits on n positions, S each: classes of positions, kinds of rows, what they meet.
+
+    chi: of 5.24. size (c,): positions of each class. others (c,): circuits on one of them besides
+    the one that looks. mix (k, c): the classes of a row's S positions, for each kind of row.
+    met (k,): the mean of `others` over a row. spread (k,): its variance within a row.
+    """
+
+    T: int
+    n: int
+    S: int
+    chi: float
+    size: Float[np.ndarray, " c"]
+    others: Float[np.ndarray, " c"]
+    mix: Float[np.ndarray, "k c"]
+    met: Float[np.ndarray, " k"]
+    spread: Float[np.ndarray, " k"]
+
+    @cached_property
+    def values(self) -> Float[np.ndarray, " a"]:
+        """The read-outs: means of S indicators."""
+        return np.arange(self.S * LEVELS + 1) / (self.S * LEVELS)
+
+    def empty(self, z: int) -> Float[np.ndarray, " c"]:
+        """The positions of each class that none of z active circuits takes, on average."""
+        return self.size * none(self.T, self.others + 1, z)
+
+    def occupied(self, z: int) -> float:
+        """The positions that z active circuits take, on average: z S less those shared."""
+        return float((self.size - self.empty(z)).sum())
+
+    @cached_property
+    def meets(self) -> float:
+        """The mean number of positions that two circuits share, S^2 d/D or a little more (6.3)."""
+        return self.S * float(self.met.mean()) / (self.T - 1)
+
+    def classes(self, z: int) -> tuple[Float[np.ndarray, "k c"], Float[np.ndarray, "k c"]]:
+        """Classes of a row's positions that none of z active circuits takes, and that one takes."""
+        free = self.mix * none(self.T - 1, self.others, z)
+        shared = self.mix * np.maximum(self.others, 1e-12)
+        return free / free.sum(1, keepdims=True), shared / shared.sum(1, keepdims=True)
+
+    def linked(self, less: int) -> Float[np.ndarray, "k c h"]:
+        """P(h): h of the S - less positions of an active row are linked to another position.
+
+        The circuits through different positions of a row are different ones, so j positions are
+        missed by the d circuits of the other position with probability none(T, j met, d), to
+        second order in how the loads differ within a row; inclusion and exclusion gives h.
+        """
+        S, T = self.S - less, self.T - 2
+        j = np.arange(S + 1)
+        missed = none(T, j * self.met[:, None, None], self.others[:, None])
+        uneven = j * (S - j) / max(S - 1, 1) * self.spread[:, None, None]
+        missed *= 1 + uneven * np.log1p(-np.minimum(self.others / T, 0.9))[:, None] ** 2 / 2
+        P = np.zeros((*missed.shape[:2], self.S + 1))
+        for h in range(S + 1):
+            for i in range(h + 1):
+                P[..., h] += comb(S, h) * comb(h, i) * (-1) ** i * missed[..., S - h + i]
+        return P.clip(0)
+
+    def taken(self, kinds: Int[np.ndarray, "r z"]) -> Float[np.ndarray, "r k D"]:
+        """P(D): active circuits of these kinds take D of the S positions of a row of each kind."""
+        P = np.zeros((len(kinds), len(self.met), min(kinds.shape[1], self.S, TAKEN) + 1))
+        P[..., 0] = 1
+        free = 1 - np.arange(P.shape[2]) / self.S
+        free[-1] = 0  # the last counts all beyond
+        relative = self.met / max(self.met.mean(), 1e-12)
+        for v in range(kinds.shape[1]):
+            moved = P * (self.meets * relative[kinds[:, v], None] * relative)[..., None] * free
+            P = P - moved
+            P[..., 1:] += moved[..., :-1]
+        return P
+
+
+def crowd_of(*, T: int, D: int, d: int, S: int, table: Table | None = None) -> Crowd:
+    """The crowd of a table, by default of `prime_steps`."""
+    if count("D", D) % count("d", d):
+        raise ValueError(f"D={D} is not divisible by d={d}; D must be a multiple of {d}")
+    n = D // d
+    table = prime_steps(T=T, n=n, S=S) if table is None else np.asarray(table)
+    load = allocation.load(table, n=n)
+    if table.shape != (count("T", T, low=2), S):
+        raise ValueError(f"table has shape {table.shape}; it must be (T, S) = ({T}, {S})")
+    low, high = load[table].min(), load.max()
+    width = max((high + 1 - low) / CLASSES, 1)
+    used, c = np.flatnonzero(load), load[load > 0]
+    found, of_used = np.unique((c - low) // width, return_inverse=True)
+    of = np.zeros(n, int)
+    of[used] = of_used
+    size = np.bincount(of_used).astype(float)
+    rows = np.array_split(np.argsort(load[table].sum(1), kind="stable"), min(CLASSES, T))
+    mix = [np.bincount(of[table[r]].ravel(), minlength=len(found)) / (len(r) * S) for r in rows]
+    return Crowd(
+        T=T,
+        n=n,
+        S=S,
+        chi=balance(T, S, c),
+        size=size,
+        others=np.bincount(of_used, c) / size - 1,
+        mix=np.stack(mix),
+        met=np.array([load[table[r]].mean() - 1 for r in rows]),
+        spread=np.array([load[table[r]].var(1).mean() for r in rows]),
+    )
+
+
+def none(T: int, c: Array | float, d: Array | float) -> Array:
+    """The probability that c and d of T circuits, drawn apart, have none in common."""
+    c, d = np.asarray(c, float), np.asarray(d, float)
+    left = T - c - d
+    log = gammaln(T - c + 1) + gammaln(T - d + 1) - gammaln(np.maximum(left, 0) + 1)
+    return np.where(left < 0, 0.0, np.exp(np.minimum(log - gammaln(T + 1), 0)))
+
+
+def balance(T: int, S: int, load: Int[np.ndarray, " used"]) -> float:
+    """chi of 5.24, with every entry's chance of use in place of a dealing's used entries."""
+    c, positions = np.unique(load, return_counts=True)
+    used = 1 - none(T, c[:, None], c)
+    M = (positions * c) @ used @ (positions * c) - T * S**2
+    return float(M / (S * (T * (T - 1) * S**2 - M)))
