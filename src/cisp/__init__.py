@@ -19,6 +19,7 @@ from cisp.circuits import (
     one_relu_rotations,
     step_indicators,
 )
+from cisp.density_evolution import DensityEvolution, density_evolution
 from cisp.designs import johnson_bound, transversal_design, transversal_design_capacity
 from cisp.experiment import Measurement, measure, measure_masked, sweep
 from cisp.extrinsic import ExtrinsicNetwork, superpose_extrinsic
@@ -26,6 +27,7 @@ from cisp.network import Network, superpose
 from cisp.readout import errors, estimates
 
 __all__ = [
+    "DensityEvolution",
     "ExtrinsicNetwork",
     "Measurement",
     "Network",
@@ -33,6 +35,7 @@ __all__ = [
     "check_assumptions",
     "check_table",
     "conditional_rotations",
+    "density_evolution",
     "error_budget",
     "errors",
     "estimates",

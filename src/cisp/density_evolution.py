@@ -225,11 +225,13 @@ def _seen(crowd: Crowd, state: State) -> tuple[list[Seen], list[Seen]]:
     X adds up independent parts: noise positions, each linked or not, and the active circuits, of
     which h positions are linked (none counted twice). Their transforms multiply.
     """
-    (r, z), S, T = state.kinds.shape, crowd.S, crowd.T
+    z, S, T = state.kinds.shape[1], crowd.S, crowd.T
     linked = 1 - none(T - 1 - z, crowd.others[:, None] + 1, crowd.others)
     mean = float((state.noise @ INDICATORS @ linked).max()) + (2 * z + 1) * S
     size = 2 ** int(np.ceil(np.log2(LEVELS * (mean + 8 * np.sqrt(mean)))))
-    waves = np.exp(-2j * np.pi / size * np.outer(np.arange(S * LEVELS + 1), np.arange(size // 2 + 1)))
+    waves = np.exp(
+        -2j * np.pi / size * np.outer(np.arange(S * LEVELS + 1), np.arange(size // 2 + 1))
+    )
     chances = np.log(1 + linked[:, None, :, None] * (waves[: LEVELS + 1, None] - 1))  # c s c w
     noise = np.exp(np.tensordot(state.noise, chances, 2))
     sent, whole = state.sent @ waves[: LEVELS + 1], (state.active.sum(1) @ waves)[:, None]
@@ -242,9 +244,6 @@ def _seen(crowd: Crowd, state: State) -> tuple[list[Seen], list[Seen]]:
         return links[less][state.kinds[:, v]] @ once[:, None] ** np.arange(S + 1)[:, None]
 
     blocks = [[block(v, less) for v in range(z)] for less in (0, 1)]
-    mean_sent = (state.noise @ INDICATORS) @ (crowd.others + 1) / (T - z)
-    unlinked = 1 - linked.T @ crowd.size / crowd.size.sum()
-    fewer = crowd.others * unlinked**2 * mean_sent[:, None] ** 2 / S * LEVELS**2
 
     def seen(others: int, D: int, own: Array | float) -> Seen:
         """X from so many other active circuits, D of which have a position less to send from."""
@@ -253,7 +252,7 @@ def _seen(crowd: Crowd, state: State) -> tuple[list[Seen], list[Seen]]:
             hat = noise * whole if j else noise
             for v in range(others - j):
                 hat = hat * blocks[v < D][v]
-            laws.append(_narrowed(np.fft.irfft(hat, size).clip(0), fewer))
+            laws.append(np.fft.irfft(hat, size).clip(0))
         return Seen(laws, crowd.chi * (state.total - own))
 
     D = np.arange(state.active.shape[1])
@@ -262,22 +261,6 @@ def _seen(crowd: Crowd, state: State) -> tuple[list[Seen], list[Seen]]:
         [seen(z, D, D) for D in range(state.inactive.shape[1])],
         [seen(z - 1, D, own + D) for D in range(state.active.shape[1])],
     )
-
-
-def _narrowed(
-    law: Float[np.ndarray, "r c x"], fewer: Float[np.ndarray, "r c"]
-) -> Float[np.ndarray, "r c x"]:
-    """The law about its mean with `fewer` less variance: a position has a fixed number of links.
-
-    Links to silent positions say how many lead to noise, which independent links would leave open.
-    """
-    x = np.arange(law.shape[2])
-    mean = law @ x
-    variance = law @ x**2 - mean**2
-    k = np.sqrt(np.clip(1 - fewer / np.maximum(variance, 1e-9), 1 / 16, 1))
-    ends = np.arange(-1, law.shape[2] + 1)
-    excess = k[..., None] * _excess(law, mean[..., None] + (ends - mean[..., None]) / k[..., None])
-    return np.where(fewer[..., None] > 0, np.diff(excess, 2), law)
 
 
 def _excess(law: Float[np.ndarray, "r c x"], y: Float[np.ndarray, "r #c y"]) -> Array:

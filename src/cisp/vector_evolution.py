@@ -84,7 +84,7 @@ def next_vectors(
     E = (taken.mean(1) @ np.arange(taken.shape[2]) / S).mean()
     weights = (free * (1 - E), shared * E)
     m, square = (
-        sum(np.tensordot(c, f[k], (0, 1)) for c, f in zip(weights, (alone, joined), strict=True))
+        np.tensordot(weights[0], alone[k], (0, 1)) + np.tensordot(weights[1], joined[k], (0, 1))
         for k in (0, 1)
     )
     true = COMPONENTS
@@ -143,7 +143,9 @@ def _neurons(
         found.append([first - s, second - 2 * s * first + s**2, on])
     above = [(u > step.knots[k] + 1e-9)[..., None] for k in (0, -1)]
     wanted = [np.stack(values, -1) for values in zip(*found, strict=True)] + above
-    return [np.einsum("rcx,rcaxi->rcai", law, value + 0 * law[:, :, None, :1, None]) for value in wanted]
+    return [
+        np.einsum("rcx,rcaxi->rcai", law, value + 0 * law[:, :, None, :1, None]) for value in wanted
+    ]
 
 
 def _square(
@@ -180,7 +182,10 @@ def _on(
 ) -> Float[np.ndarray, " 4"]:
     """How often a neuron of each block is on, over classes with these weights."""
     return np.array(
-        [(share * np.tensordot(weights, found[k].mean(3), (0, 1))).sum(1).mean() for k in (3, 4, 2, 2)]
+        [
+            (share * np.tensordot(weights, found[k].mean(3), (0, 1))).sum(1).mean()
+            for k in (3, 4, 2, 2)
+        ]
     )
 
 
