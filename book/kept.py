@@ -2,12 +2,15 @@
 
 import ast
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
-from inspect import getsource
+from inspect import getsource, isfunction
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 import cisp
 
@@ -22,6 +25,58 @@ PAIRS = {  # the post's 41 pairs: D, then T
     1800: (300, 500, 700, 900, 1100, 1300, 1500, 1700),
     2000: (200, 400, 600, 800, 1000, 1200, 1400, 1600, 1800, 2000),
 }
+PREDICTING = (
+    "arguments",
+    "allocation",
+    "designs",
+    "crowds",
+    "density_evolution",
+    "vector_evolution",
+)
+BOTH = tuple(dict.fromkeys(MEASURING + PREDICTING))
+CAPACITIES = {
+    "prime steps": cisp.prime_steps_capacity,
+    "design": cisp.transversal_design_capacity,
+}
+ALLOCATIONS = {
+    "prime steps": cisp.prime_steps,
+    "design": cisp.transversal_design,
+    "random": cisp.random_subsets,
+}
+CHOSEN = [  # fixed before any of them was simulated: T, D, S, z, allocation, gain, threshold
+    (800, 800, 3, 1, "prime steps", 2, 0.5),
+    (1500, 1000, 3, 2, "prime steps", 2, 0.5),
+    (600, 1000, 4, 3, "prime steps", 2, 0.5),
+    (900, 1200, 4, 2, "prime steps", 2, 0.5),
+    (500, 1000, 5, 2, "prime steps", 2, 0.5),
+    (700, 1200, 5, 1, "prime steps", 2, 0.5),
+    (150, 600, 6, 1, "prime steps", 2, 0.5),
+    (1500, 3000, 6, 2, "prime steps", 2, 0.5),
+    (2500, 3000, 6, 1, "prime steps", 2, 0.5),
+    (300, 1200, 6, 6, "prime steps", 2, 0.5),
+    (700, 2000, 6, 6, "prime steps", 2, 0.5),
+    (250, 1000, 7, 2, "prime steps", 2, 0.5),
+    (200, 1000, 8, 3, "prime steps", 2, 0.5),
+    (500, 1600, 8, 1, "prime steps", 2, 0.5),
+    (140, 1000, 10, 2, "prime steps", 2, 0.5),
+    (700, 1000, 4, 4, "design", 2, 0.5),
+    (1500, 1200, 5, 1, "design", 2, 0.5),
+    (557, 1000, 6, 1, "design", 2, 0.5),
+    (1000, 2000, 6, 3, "design", 2, 0.5),
+    (2000, 2000, 6, 2, "design", 2, 0.5),
+    (400, 1000, 6, 1, "random", 2, 0.5),
+    (1000, 2000, 5, 2, "random", 2, 0.5),
+    (557, 1000, 6, 2, "prime steps", 4, 0.6),
+    (400, 1000, 6, 1, "prime steps", 10, 0.5),
+    (1000, 2000, 6, 2, "prime steps", 2, 0.6),
+    (900, 1600, 6, 1, "design", 4, 0.5),
+]
+LINES = [  # D, S, z, allocation, gain, threshold: where is the critical T?
+    *[(D, 6, z, "prime steps", 2, 0.5) for D in (1000, 2000, 4000, 8000, 16000) for z in (1, 2, 4)],
+    *[(D, S, 1, "design", 2, 0.5) for D in (1000, 2000, 4000, 8000, 16000) for S in (4, 6, 8)],
+    *[(1000, S, 1, "prime steps", 2, 0.5) for S in (3, 4, 5)],
+    *[(4000, 6, 2, "prime steps", gain, th) for gain, th in ((10, 0.5), (2, 0.6), (4, 0.6))],
+]
 RUNS = {"real": cisp.measure, "masked": cisp.measure_masked}
 
 
@@ -40,21 +95,175 @@ def grid(run: str, *, seeds: int, samples: int, L: int) -> pd.DataFrame:
     return by.agg(["mean", "sem"]).set_axis(["mse", "mse_stderr"], axis=1).reset_index()
 
 
-def kept(name: str, make: Callable[..., pd.DataFrame] = grid, **parameters: object) -> pd.DataFrame:
+def stepped(T: int, gain: float, threshold: float) -> cisp.SmallCircuits:
+    """T On-indicators alone, whose step is clip(gain (alpha - threshold) + 1/2, 0, 1)."""
+    circuits = cisp.step_indicators(T=T)
+    b = circuits.b.new_tensor([0.5, -0.5]) - gain * threshold
+    return replace(circuits, w=circuits.w * (gain / 2), b=b)
+
+
+def predictions(*, L: int) -> pd.DataFrame:
+    """What density evolution predicts on the grid of figures 8 to 11."""
+    cells = [(T, D, z) for D, Ts in PAIRS.items() for T in Ts for z in (1, 2, 3, 4)]
+
+    def one(T: int, D: int, z: int) -> pd.DataFrame:
+        found = cisp.density_evolution(T=T, D=D, S=6, z=z, L=L).errors
+        return found.assign(T=T, D=D)
+
+    found = joblib.Parallel(n_jobs=2)(joblib.delayed(one)(*cell) for cell in tqdm(cells))
+    return pd.concat(found)[["T", "D", "z", "layer", "quantity", "circuits", "mse"]]
+
+
+def one_chosen(cell: int, seeds: int, samples: int, L: int) -> pd.DataFrame:
+    """A chosen network, measured and predicted. The indicators alone where the step is another."""
+    T, D, S, z, name, gain, threshold = CHOSEN[cell]
+    post, n = (gain, threshold) == (2, 0.5), D // 4
+    frames = []
+    for seed in range(seeds):
+        angles, dealing, inputs = np.random.default_rng([cell, seed]).spawn(3)
+        circuits = (
+            cisp.conditional_rotations(T=T, rng=angles) if post else stepped(T, gain, threshold)
+        )
+        network = cisp.superpose(
+            circuits,
+            D=n * circuits.d,
+            S=S,
+            L=L,
+            rng=dealing,
+            allocate=ALLOCATIONS[name],
+            max_overlap=S if name == "random" else 1,
+        )
+        frames.append(cisp.measure(network, z=z, samples=samples, rng=inputs).errors)
+    keys = ["layer", "quantity", "circuits"]
+    measured = pd.concat(frames).groupby(keys).mse.agg(["mean", "sem"]).reset_index()
+    table = ALLOCATIONS[name](T=T, n=n, S=S)
+    found = cisp.density_evolution(
+        T=T, D=D, S=S, z=z, L=L, table=table, gain=gain, threshold=threshold
+    )
+    both = measured.merge(found.errors.drop(columns="z"), on=keys)
+    both = both.rename(columns={"mse": "predicted", "mean": "mse", "sem": "mse_stderr"})
+    return both.assign(cell=cell)
+
+
+def chosen(*, seeds: int, samples: int, L: int) -> pd.DataFrame:
+    """All chosen networks."""
+    jobs = (joblib.delayed(one_chosen)(k, seeds, samples, L) for k in tqdm(range(len(CHOSEN))))
+    return pd.concat(joblib.Parallel(n_jobs=2)(jobs))
+
+
+def critical_theory(
+    D: int, S: int, z: int, name: str, gain: float, threshold: float, *, L: int, mse: float
+) -> float:
+    """The T at which density evolution puts the active indicators' error in layer L at mse."""
+    n = D // 4
+
+    def log_mse(T: float) -> float:
+        table = ALLOCATIONS[name](T=round(T), n=n, S=S)
+        found = cisp.density_evolution(
+            T=round(T), D=D, S=S, z=z, L=L, table=table, gain=gain, threshold=threshold
+        )
+        return float(np.log(found.errors.mse.iloc[-3] / mse))
+
+    def inside(T: float) -> float:
+        return float(np.clip(T, n / S + z, CAPACITIES[name](n=n, S=S)))
+
+    T = inside(0.3 * n**1.6 / z**0.5)
+    low = (T, log_mse(T))
+    T = inside(T * np.exp(np.clip(-low[1] / 8, -0.5, 0.5)))
+    for _ in range(8):
+        high = (T, log_mse(T))
+        if abs(high[1]) < 0.01 or high[0] == low[0]:
+            break
+        slope = max((high[1] - low[1]) / np.log(high[0] / low[0]), 3)
+        T, low = inside(T * np.exp(np.clip(-high[1] / slope, -0.4, 0.4))), high
+    return T
+
+
+def critical_simulated(
+    about: float,
+    D: int,
+    S: int,
+    z: int,
+    name: str,
+    gain: float,
+    threshold: float,
+    *,
+    L: int,
+    mse: float,
+    seeds: int,
+    samples: int,
+) -> tuple[float, float]:
+    """The same T from On-indicators run alone, and its standard error (jackknife over networks)."""
+    Ts, n = np.round(about * np.array([0.8, 0.9, 1, 1.1, 1.25])).astype(int), D // 4
+    Ts = np.unique(Ts.clip(None, CAPACITIES[name](n=n, S=S)))
+    errors = np.empty((seeds, len(Ts)))
+    for seed in range(seeds):
+        for k, T in enumerate(Ts):
+            network = cisp.superpose(
+                stepped(int(T), gain, threshold),
+                D=2 * n,
+                S=S,
+                L=L,
+                rng=[seed, k],
+                allocate=ALLOCATIONS[name],
+            )
+            found = cisp.measure(network, z=z, samples=samples, rng=[seed, k, 1]).errors
+            last = (found.layer == L) & (found.circuits == "active")
+            errors[seed, k] = found.mse[last].item()
+
+    def crossing(kept: np.ndarray) -> float:
+        above = np.log(kept.mean(0) / mse)
+        fit = np.polynomial.Polynomial.fit(above, np.log(Ts / about), 2)
+        return float(about * np.exp(fit(0)))
+
+    left_out = [crossing(np.delete(errors, k, 0)) for k in range(seeds)]
+    spread = (seeds - 1) * np.var(left_out)
+    return crossing(errors), float(np.sqrt(spread))
+
+
+def critical_T(*, L: int, mse: float, seeds: int, samples: int) -> pd.DataFrame:
+    """Theory and simulation of the critical T on all lines."""
+
+    def one(line: tuple[int, int, int, str, float, float]) -> tuple[float, ...]:
+        T = critical_theory(*line, L=L, mse=mse)
+        return T, *critical_simulated(T, *line, L=L, mse=mse, seeds=seeds, samples=samples)
+
+    found = joblib.Parallel(n_jobs=2)(joblib.delayed(one)(line) for line in tqdm(LINES))
+    columns = ["D", "S", "z", "allocation", "gain", "threshold"]
+    return pd.DataFrame(LINES, columns=columns).join(
+        pd.DataFrame(found, columns=["predicted", "T", "T_stderr"])
+    )
+
+
+def kept(
+    name: str,
+    make: Callable[..., pd.DataFrame] = grid,
+    *,
+    rooms: tuple[str, ...] = MEASURING,
+    behind: tuple[object, ...] = (),
+    **parameters: object,
+) -> pd.DataFrame:
     """make(**parameters), from data/name.csv if that has the same code and parameters behind it."""
     path = DATA / f"{name}.csv"
-    key = f"# {fingerprint(make)} {parameters}"
+    key = f"# {fingerprint(make, rooms, behind)} {parameters}"
     if not path.exists() or path.read_text().partition("\n")[0] != key:
         table = make(**parameters)
         path.write_text(key + "\n" + table.to_csv(index=False, float_format="%.6g"))
     return pd.read_csv(path, comment="#")
 
 
-def fingerprint(make: Callable[..., object]) -> str:
-    """A digest of the code that measures, its comments and layout left out."""
-    rooms = [(Path(cisp.__file__).parent / f"{room}.py").read_text() for room in MEASURING]
-    trees = [ast.dump(ast.parse(text)) for text in (*rooms, getsource(make))]
-    return sha256("".join(trees).encode()).hexdigest()[:16]
+def fingerprint(
+    make: Callable[..., object],
+    rooms: tuple[str, ...] = MEASURING,
+    behind: tuple[object, ...] = (),
+) -> str:
+    """A digest of the code behind a table, its comments and layout left out.
+
+    behind: functions and values, besides rooms of cisp, that `make` relies on.
+    """
+    texts = [(Path(cisp.__file__).parent / f"{room}.py").read_text() for room in rooms]
+    texts += [getsource(x) if isfunction(x) else repr(x) for x in (make, *behind)]
+    return sha256("".join(ast.dump(ast.parse(text)) for text in texts).encode()).hexdigest()[:16]
 
 
 def figures_8_to_11() -> pd.DataFrame:
@@ -72,6 +281,31 @@ def first_layer() -> pd.DataFrame:
     return kept("first_layer", run="real", seeds=4, samples=20_000, L=1)
 
 
+def figures_8_to_11_predicted() -> pd.DataFrame:
+    """Density evolution on the grid of figures 8 to 11."""
+    return kept("predicted", predictions, rooms=PREDICTING, behind=(PAIRS,), L=5)
+
+
+def chosen_networks() -> pd.DataFrame:
+    """Networks chosen before they were simulated, measured and predicted."""
+    behind = (one_chosen, stepped, CHOSEN)
+    return kept("chosen", chosen, rooms=BOTH, behind=behind, seeds=8, samples=500, L=4)
+
+
+def critical_lines() -> pd.DataFrame:
+    """The T at which active indicators of layer 5 err by 0.01, by theory and by simulation."""
+    behind = (critical_theory, critical_simulated, stepped, LINES)
+    how = {"L": 5, "mse": 0.01, "seeds": 10, "samples": 500}
+    return kept("critical", critical_T, rooms=BOTH, behind=behind, **how)
+
+
 if __name__ == "__main__":
-    for make in (first_layer, figures_8_to_11, figures_8_to_11_masked):
+    for make in (
+        first_layer,
+        figures_8_to_11,
+        figures_8_to_11_masked,
+        figures_8_to_11_predicted,
+        chosen_networks,
+        critical_lines,
+    ):
         print(make.__name__, len(make()), "rows")
