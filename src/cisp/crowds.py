@@ -158,8 +158,9 @@ def none(T: int, c: Array | float, d: Array | float) -> Array:
     """The probability that c and d of T circuits, drawn apart, have none in common."""
     c, d = np.asarray(c, float), np.asarray(d, float)
     left = T - c - d
-    log = gammaln(T - c + 1) + gammaln(T - d + 1) - gammaln(np.maximum(left, 0) + 1)
-    return np.where(left < 0, 0.0, np.exp(np.minimum(log - gammaln(T + 1), 0)))
+    log = gammaln(np.maximum(T - c, 0) + 1) + gammaln(np.maximum(T - d, 0) + 1)
+    log -= gammaln(np.maximum(left, 0) + 1) + gammaln(T + 1)
+    return np.where(left < 0, 0.0, np.exp(np.minimum(log, 0)))
 
 
 def balance(T: int, S: int, load: Int[np.ndarray, " used"]) -> float:
@@ -167,4 +168,10 @@ def balance(T: int, S: int, load: Int[np.ndarray, " used"]) -> float:
     c, positions = np.unique(load, return_counts=True)
     used = 1 - none(T, c[:, None], c)
     M = (positions * c) @ used @ (positions * c) - T * S**2
-    return float(M / (S * (T * (T - 1) * S**2 - M)))
+    rest = T * (T - 1) * S**2 - M
+    if rest <= 1e-9 * T * S:
+        raise ValueError(
+            f"T={T} circuits use every entry of the embedding matrix at S={S}, so no chi solves "
+            "5.24; take fewer circuits or a larger D"
+        )
+    return float(M / (S * rest))

@@ -81,7 +81,7 @@ def density_evolution(
     Chapter 10. The step is clip(gain (u - threshold) + 1/2, 0, 1), the post's with 2 and 0.5 (3.3).
     Of the table (by default that of `prime_steps`) only its loads are used. What is averaged over:
     the dealings, the active circuits, their vectors. Errors of vectors, and blocks 2 and 3, are
-    those of `conditional_rotations`. It takes seconds, whatever T and D. Chapter 10 measures how
+    those of `conditional_rotations`. Meant for blocks of a hundred positions and more. It takes seconds, whatever T and D. Chapter 10 measures how
     well it holds: S from 3 to 10, up to six active circuits, rows that share at most one position.
 
     Raises ValueError if d does not divide D, if the table is not one of T rows of S positions below
@@ -232,8 +232,9 @@ def _seen(crowd: Crowd, state: State) -> tuple[list[Seen], list[Seen]]:
     waves = np.exp(
         -2j * np.pi / size * np.outer(np.arange(S * LEVELS + 1), np.arange(size // 2 + 1))
     )
-    chances = np.log(1 + linked[:, None, :, None] * (waves[: LEVELS + 1, None] - 1))  # c s c w
-    noise = np.exp(np.tensordot(state.noise, chances, 2))
+    chance = 1 + linked[:, None, :, None] * (waves[: LEVELS + 1, None] - 1)  # c s c w
+    logs = np.log(np.where(np.abs(chance) < 1e-300, 1e-300, chance))
+    noise = np.exp(np.tensordot(state.noise, logs, 2))
     sent, whole = state.sent @ waves[: LEVELS + 1], (state.active.sum(1) @ waves)[:, None]
     links = [crowd.linked(0), crowd.linked(1)]
 
