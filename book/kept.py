@@ -172,7 +172,7 @@ def critical_theory(
     T = inside(T * np.exp(np.clip(-low[1] / 8, -0.5, 0.5)))
     for _ in range(8):
         high = (T, log_mse(T))
-        if abs(high[1]) < 0.01 or high[0] == low[0]:
+        if abs(high[1]) < 0.02 or high[0] == low[0]:
             break
         slope = max((high[1] - low[1]) / np.log(high[0] / low[0]), 3)
         T, low = inside(T * np.exp(np.clip(-high[1] / slope, -0.4, 0.4))), high

@@ -245,6 +245,9 @@ def _seen(crowd: Crowd, state: State) -> tuple[list[Seen], list[Seen]]:
         return links[less][state.kinds[:, v]] @ once[:, None] ** np.arange(S + 1)[:, None]
 
     blocks = [[block(v, less) for v in range(z)] for less in (0, 1)]
+    each = (state.noise @ INDICATORS) @ (crowd.others + 1) / (T - z)  # noise a circuit brings in
+    unlinked = 1 - linked.T @ crowd.size / crowd.size.sum()
+    fewer = crowd.others * unlinked**2 * each[:, None] ** 2 / S * LEVELS**2
 
     def seen(others: int, D: int, own: Array | float) -> Seen:
         """X from so many other active circuits, D of which have a position less to send from."""
@@ -253,7 +256,7 @@ def _seen(crowd: Crowd, state: State) -> tuple[list[Seen], list[Seen]]:
             hat = noise * whole if j else noise
             for v in range(others - j):
                 hat = hat * blocks[v < D][v]
-            laws.append(np.fft.irfft(hat, size).clip(0))
+            laws.append(_narrowed(np.fft.irfft(hat, size).clip(0), fewer))
         return Seen(laws, crowd.chi * (state.total - own))
 
     D = np.arange(state.active.shape[1])
@@ -262,6 +265,23 @@ def _seen(crowd: Crowd, state: State) -> tuple[list[Seen], list[Seen]]:
         [seen(z, D, D) for D in range(state.inactive.shape[1])],
         [seen(z - 1, D, own + D) for D in range(state.active.shape[1])],
     )
+
+
+def _narrowed(
+    law: Float[np.ndarray, "r c x"], fewer: Float[np.ndarray, "r c"]
+) -> Float[np.ndarray, "r c x"]:
+    """The law about its mean, with `fewer` less variance: a position has a fixed number of links.
+
+    As many more as lead to silent positions, so many fewer lead to noise. Of n positions, p n
+    linked, that takes p (1 - p) (sum of s)^2 / n from the variance of X.
+    """
+    x = np.arange(law.shape[2])
+    mean = law @ x
+    variance = law @ x**2 - mean**2
+    k = np.sqrt(np.clip(1 - fewer / np.maximum(variance, 1e-9), 1 / 16, 1))[..., None]
+    ends = np.arange(-1, law.shape[2] + 1)
+    excess = k * _excess(law, mean[..., None] + (ends - mean[..., None]) / k)
+    return np.where(fewer[..., None] > 0, np.diff(excess, 2).clip(0), law)
 
 
 def _excess(law: Float[np.ndarray, "r c x"], y: Float[np.ndarray, "r #c y"]) -> Array:
