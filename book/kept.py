@@ -152,6 +152,18 @@ def chosen(*, seeds: int, samples: int, L: int) -> pd.DataFrame:
     return pd.concat(joblib.Parallel(n_jobs=2)(jobs))
 
 
+def redundancy(*, T: int, D: int, L: int) -> pd.DataFrame:
+    """What density evolution predicts of a design with S = 2 to 8, one and two active circuits."""
+
+    def one(S: int, z: int) -> pd.DataFrame:
+        table = cisp.transversal_design(T=T, n=D // 4, S=S)
+        found = cisp.density_evolution(T=T, D=D, S=S, z=z, L=L, table=table).errors
+        return found.assign(S=S)
+
+    jobs = [joblib.delayed(one)(S, z) for S in range(2, 9) for z in (1, 2)]
+    return pd.concat(joblib.Parallel(n_jobs=2)(jobs))
+
+
 def critical_theory(
     D: int, S: int, z: int, name: str, gain: float, threshold: float, *, L: int, mse: float
 ) -> float:
@@ -293,6 +305,11 @@ def chosen_networks() -> pd.DataFrame:
     return kept("chosen", chosen, rooms=BOTH, behind=behind, seeds=8, samples=500, L=4)
 
 
+def redundancy_predicted() -> pd.DataFrame:
+    """Density evolution of the designs of chapter 11."""
+    return kept("redundancy", redundancy, rooms=PREDICTING, T=557, D=1000, L=5)
+
+
 def critical_lines() -> pd.DataFrame:
     """The T at which active indicators of layer 5 err by 0.01, by theory and by simulation."""
     behind = (critical_theory, critical_simulated, stepped, LINES)
@@ -307,6 +324,7 @@ if __name__ == "__main__":
         figures_8_to_11_masked,
         figures_8_to_11_predicted,
         chosen_networks,
+        redundancy_predicted,
         critical_lines,
     ):
         print(make.__name__, len(make()), "rows")
