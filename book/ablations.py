@@ -18,7 +18,7 @@ import cisp
 from cisp.crowds import Crowd
 
 CELLS = [(D, T) for D, Ts in kept.PAIRS.items() for T in Ts]
-CELLS = [(*CELLS[3 * k], 1 + k % 4) for k in range(13)]  # every third pair, z in turn: D, T, z
+CELLS = [(*CELLS[5 * k], 1 + k % 4) for k in range(9)]  # every fifth pair, z in turn: D, T, z
 SEEN = 1e-3  # the post's indicators of active circuits are exact in cells below
 
 Changes = list[tuple[Any, str, Any]]  # where, which attribute, its new value
@@ -75,7 +75,6 @@ def changes() -> dict[str, Changes]:
     return {
         "nothing": [],
         "classes of load, kinds of rows": [(crowds, "CLASSES", 1)],
-        "kinds of rows": [(evolution, "crowd_of", one_kind)],
         "kinds of the active circuits' rows": [
             (evolution, "_first", middle(first, 0)),
             (evolution, "_next", middle(after, 1)),
@@ -89,7 +88,6 @@ def changes() -> dict[str, Changes]:
             (evolution, "_sends", louder),
             (vectors, "_neurons", louder_vectors),
         ],
-        "positions taken by two and more": [(crowds, "TAKEN", 1)],
         "a circuit's own vector sent back": [
             (vectors, "_neurons", lambda *a: neurons(*a[:7], 0 * a[7], a[8]))
         ],
@@ -101,9 +99,6 @@ def changes() -> dict[str, Changes]:
         ],
         "LEVELS = 16": levels(16),
         "DRAWS = 64": [(evolution, "DRAWS", 64)],
-        "CLASSES = 16": [(crowds, "CLASSES", 16)],
-        "POINTS = 192": [(vectors, "POINTS", 192)],
-        "ANGLES = 8": angles(vectors, 8),
     }
 
 
