@@ -27,6 +27,7 @@ lab: $(READY)  ## the chapters in JupyterLab
 
 bench: $(READY)  ## time and memory, as ratios of medians in one run
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/density_evolution.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/explorer.py
 
 refresh: $(READY)  ## execute the chapters and store their outputs as text

@@ -46,6 +46,10 @@ def a_count(name: str, value: object, allowed: str) -> str:
     return f"{name}={value} is not allowed; {name} must be an integer {allowed}"
 
 
+def predict(**changes: Any) -> cisp.DensityEvolution:
+    return cisp.density_evolution(**{"T": 8, "D": 96, "S": 3, "z": 1, "L": 1, **changes})
+
+
 def run_experiment(**changes: Any) -> object:
     return cisp.measure(build(), **{"z": 1, **changes})
 
@@ -334,6 +338,76 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "an overlap too large to check": (
         lambda: cisp.check_table(np.arange(10)[None], n=250, max_overlap=8),
         "max_overlap=8 cannot be checked at n=250; it must be smaller, or 10 to allow any",
+    ),
+    # density evolution
+    "too few circuits to predict": (
+        lambda: predict(T=3, z=2),
+        "T=3 is too small for z=2; T must be at least z + 2 = 4",
+    ),
+    "predict one circuit": (lambda: predict(T=1), a_count("T", 1, ">= 2")),
+    "predict with z=0": (lambda: predict(z=0), a_count("z", 0, ">= 1")),
+    "predict no layer": (lambda: predict(L=0), a_count("L", 0, ">= 1")),
+    "predict with D not divisible by d": (
+        lambda: predict(D=98),
+        "D=98 is not divisible by d=4; D must be a multiple of 4",
+    ),
+    "predict beyond the capacity": (
+        lambda: predict(D=24),
+        "T=8 exceeds the 2 circuits that prime_steps can place at n=6, S=3; "
+        "transversal_design can place 2",
+    ),
+    "a gain of 0": (
+        lambda: predict(gain=0),
+        "gain=0 is not allowed; gain must be a positive number",
+    ),
+    "a gain of nan": (
+        lambda: predict(gain=float("nan")),
+        "gain=nan is not allowed; gain must be a positive number",
+    ),
+    "a negative threshold": (
+        lambda: predict(threshold=-0.5),
+        "threshold=-0.5 is not allowed; threshold must be a positive number",
+    ),
+    "predict with a table of another S": (
+        lambda: predict(table=cisp.prime_steps(T=8, n=24, S=2)),
+        "table has shape (8, 2); it must be (T, S) = (8, 3)",
+    ),
+    "predict with a table of another T": (
+        lambda: predict(table=cisp.prime_steps(T=7, n=24, S=3)),
+        "table has shape (7, 3); it must be (T, S) = (8, 3)",
+    ),
+    "predict with a table beyond D": (
+        lambda: predict(D=92, table=cisp.prime_steps(T=8, n=24, S=3)),
+        "table[7, 2]=23 is not a position; these are 0..22",
+    ),
+    "predict where no chi balances": (
+        lambda: predict(T=3, D=12, S=2, table=all_pairs()),
+        "T=3 circuits use every entry of the embedding matrix at S=2, so no chi solves 5.24; "
+        "take fewer circuits or a larger D",
+    ),
+    "the tail of other circuits": (
+        lambda: predict().tail(0.5, layer=1, circuits="on"),  # type: ignore[arg-type]
+        "circuits='on' is not allowed; it must be one of ['inactive', 'active']",
+    ),
+    "the largest of other circuits": (
+        lambda: predict().largest(5, layer=1, circuits="all"),  # type: ignore[arg-type]
+        "circuits='all' is not allowed; it must be one of ['inactive', 'active']",
+    ),
+    "the tail in layer 2 of 1": (
+        lambda: predict().tail(0.5, layer=2),
+        a_count("layer", 2, "in 1..1"),
+    ),
+    "the largest in layer 0": (
+        lambda: predict().largest(5, layer=0),
+        a_count("layer", 0, "in 1..1"),
+    ),
+    "the largest of none": (
+        lambda: predict().largest(0, layer=1),
+        a_count("readouts", 0, ">= 1"),
+    ),
+    "the largest of half a read-out": (
+        lambda: predict().largest(fraction, layer=1),
+        a_count("readouts", 2.5, ">= 1"),
     ),
     # experiments
     "measure a word": (

@@ -51,6 +51,36 @@ def test_the_kept_sweeps_are_of_this_code(
     assert len(getattr(kept, name)()) == 41 * 4 * (4 if name == "first_layer" else 20)
 
 
+@pytest.mark.parametrize(
+    ("room", "name", "rows"),
+    [
+        ("kept", "figures_8_to_11_predicted", 41 * 4 * 20),
+        ("kept", "chosen_networks", 23 * 16 + 4 * 8),  # 4 with another step have no rotations
+        ("kept", "critical_lines", 36),
+        ("kept", "redundancy_predicted", 7 * 2 * 20),
+        ("ablations", "ablations", 19 * 4),
+    ],
+)
+def test_the_kept_predictions_are_of_this_code(
+    kept: ModuleType, room: str, name: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recomputed(**_: object) -> None:
+        raise AssertionError(f"{name} is stale: run python {room}.py in book/")
+
+    page = importlib.import_module(room)
+    monkeypatch.setattr(page.joblib, "Parallel", recomputed)
+    assert len(getattr(page, name)()) == rows
+
+
+def test_a_kept_prediction_is_what_the_code_gives(kept: ModuleType) -> None:
+    fresh = kept.cisp.density_evolution(T=300, D=1000, S=6, z=2, L=5).errors
+    stored = pd.read_csv(BOOK / "data" / "predicted.csv", comment="#")
+    stored = stored.query("T == 300 and D == 1000 and z == 2")
+    assert list(stored.circuits) == list(fresh.circuits)
+    # six digits are stored; below 1e-9 there is rounding
+    assert stored.mse.to_numpy() == pytest.approx(fresh.mse.to_numpy(), rel=1e-4, abs=1e-9)
+
+
 def test_a_kept_sweep_is_what_the_code_gives(kept: ModuleType) -> None:
     cells = [{"T": 200, "D": 800, "S": 6, "z": 1, "seed": seed} for seed in range(16)]
     again = kept.cisp.sweep(cells, samples=500, L=5, progress=False)
