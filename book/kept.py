@@ -252,7 +252,7 @@ def kept(
     name: str,
     make: Callable[..., pd.DataFrame] = grid,
     *,
-    rooms: tuple[str, ...] = MEASURING,
+    rooms: tuple[str, ...] | None = None,
     behind: tuple[object, ...] = (),
     **parameters: object,
 ) -> pd.DataFrame:
@@ -267,16 +267,37 @@ def kept(
 
 def fingerprint(
     make: Callable[..., object],
-    rooms: tuple[str, ...] = MEASURING,
+    rooms: tuple[str, ...] | None = None,
     behind: tuple[object, ...] = (),
 ) -> str:
-    """A digest of the code behind a table, its comments and layout left out.
+    """A digest of the code behind a table: what it does, not how it is described.
 
     behind: functions and values, besides rooms of cisp, that `make` relies on.
     """
-    texts = [(Path(cisp.__file__).parent / f"{room}.py").read_text() for room in rooms]
+    texts = [(Path(cisp.__file__).parent / f"{room}.py").read_text() for room in rooms or MEASURING]
     texts += [getsource(x) if isfunction(x) else repr(x) for x in (make, *behind)]
-    return sha256("".join(ast.dump(ast.parse(text)) for text in texts).encode()).hexdigest()[:16]
+    return sha256("".join(map(bare, texts)).encode()).hexdigest()[:16]
+
+
+def bare(text: str) -> str:
+    """The syntax tree of some code less its docstrings, annotations, array types and imports."""
+    tree = ast.parse(text)
+
+    def says_nothing(node: ast.stmt) -> bool:
+        if isinstance(node, ast.Expr):
+            return isinstance(node.value, ast.Constant)
+        if isinstance(node, ast.Assign):
+            names = (x.id for x in ast.walk(node.value) if isinstance(x, ast.Name))
+            return any(name in ("Float", "Int", "Num", "Complex") for name in names)
+        return isinstance(node, ast.Import | ast.ImportFrom)
+
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [child for child in body if not says_nothing(child)]
+        for name in ("annotation", "returns"):
+            if getattr(node, name, None) is not None:
+                setattr(node, name, None)
+    return ast.dump(tree)
 
 
 def figures_8_to_11() -> pd.DataFrame:

@@ -5,7 +5,7 @@ from functools import cached_property
 from math import comb
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from scipy.special import gammaln
 
 from cisp import allocation
@@ -19,14 +19,15 @@ TAKEN = 3  # most positions of a circuit that active circuits take, as far as to
 INDICATORS = np.arange(LEVELS + 1) / LEVELS
 
 Array = Float[np.ndarray, "..."]
+Numbers = Num[np.ndarray, "..."] | float | int
 
 
 @dataclass(frozen=True)
 class Step:
     """s = clip(gain (u - threshold) + 1/2, 0, 1)."""
 
-    gain: float
-    threshold: float
+    gain: float | int
+    threshold: float | int
 
     def __call__(self, u: Array) -> Array:
         return np.clip(self.gain * (u - self.threshold) + 0.5, 0, 1)
@@ -154,7 +155,7 @@ def crowd_of(*, T: int, D: int, d: int, S: int, table: Table | None = None) -> C
     )
 
 
-def none(T: int, c: Array | float, d: Array | float) -> Array:
+def none(T: int, c: Numbers, d: Numbers) -> Array:
     """The probability that c and d of T circuits, drawn apart, have none in common."""
     c, d = np.asarray(c, float), np.asarray(d, float)
     left = T - c - d

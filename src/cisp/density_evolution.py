@@ -23,7 +23,7 @@ from scipy.stats import qmc
 
 from cisp.allocation import Table
 from cisp.arguments import count
-from cisp.crowds import INDICATORS, LEVELS, Array, Crowd, Seen, Step, crowd_of, none
+from cisp.crowds import INDICATORS, LEVELS, Array, Crowd, Numbers, Seen, Step, crowd_of, none
 from cisp.vector_evolution import Vectors, first_vectors, next_vectors
 
 DRAWS = 32  # draws of the active circuits' kinds and of the noise's strength
@@ -131,7 +131,7 @@ class State:
     """
 
     inactive: Float[np.ndarray, "r D a"]
-    active: Float[np.ndarray, "r D a"]
+    active: Float[np.ndarray, "r E a"]
     kinds: Int[np.ndarray, "r z"]
     sent: Float[np.ndarray, "r s"]
     noise: Float[np.ndarray, "r c s"]
@@ -249,7 +249,7 @@ def _seen(crowd: Crowd, state: State) -> tuple[list[Seen], list[Seen]]:
     unlinked = 1 - linked.T @ crowd.size / crowd.size.sum()
     fewer = crowd.others * unlinked**2 * each[:, None] ** 2 / S * LEVELS**2
 
-    def seen(others: int, D: int, own: Array | float) -> Seen:
+    def seen(others: int, D: int, own: Numbers) -> Seen:
         """X from so many other active circuits, D of which have a position less to send from."""
         laws = []
         for j in (0, 1):

@@ -20,7 +20,7 @@ POINTS = 96  # most values of X over which a neuron is averaged
 ANGLES = 4  # directions of an active vector
 COMPONENTS = np.cos((np.arange(ANGLES) + 0.5) * np.pi / ANGLES)
 
-Side = tuple[Float[np.ndarray, "r D a"], list[Seen], Float[np.ndarray, "r k E"]]
+Side = tuple[Float[np.ndarray, "r _ a"], list[Seen], Float[np.ndarray, "r k _"]]
 
 
 @dataclass(frozen=True, eq=False)
