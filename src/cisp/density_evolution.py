@@ -81,7 +81,7 @@ def density_evolution(
     Chapter 10. The step is clip(gain (u - threshold) + 1/2, 0, 1), the post's with 2 and 0.5 (3.3).
     Of the table (by default that of `prime_steps`) only its loads are used. What is averaged over:
     the dealings, the active circuits, their vectors. Errors of vectors, and blocks 2 and 3, are
-    those of `conditional_rotations`. It takes seconds, whatever T and D. Meant for blocks of some
+    those of `conditional_rotations`. It takes seconds at most sizes. Meant for blocks of some
     hundred positions or more and rows that share at most one; chapter 10 measures how it holds.
 
     Raises ValueError if d does not divide D, if the table is not one of T rows of S positions below
