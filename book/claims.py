@@ -29,21 +29,21 @@ def verdict(
     """Compare over all cells, print the verdict, and enter it in the ledger.
 
     Exact: to rounding. Holds: within a quarter in every cell. Rough: within a factor of 2. Fails:
-    beyond. `why` says what the difference is due to.
+    beyond, or where 0 is predicted and not measured. `why` says what the difference is due to.
     """
     predicted, measured = np.broadcast_arrays(np.asarray(predicted, float), measured)
     nonzero = predicted != 0
     if np.allclose(measured, predicted, rtol=1e-9, atol=1e-12):
-        ratio, found = "1", "exact"
-    elif not nonzero.any():
-        ratio, found = f"0 predicted, up to {measured.max():.2g} measured", "fails"
+        ratio, found = "1" if nonzero.any() else "0 predicted, 0 measured", "exact"
+    elif measured[~nonzero].max(initial=0) > 1e-12:
+        ratio, found = f"0 predicted, up to {measured[~nonzero].max():.2g} measured", "fails"
     else:
         r = measured[nonzero] / predicted[nonzero]
         ratio = f"{np.median(r):.2f}" + (f" ({r.min():.2f} to {r.max():.2f})" if r.size > 1 else "")
         factor = max(r.max(), 1 / r.min())
         found = "holds" if factor <= 1.25 else "rough" if factor <= 2 else "fails"
         within = f"within {100 * (factor - 1):.2g} %"
-        found += f", {within}" if factor <= 2 else f", by up to {factor:.2g} times"
+        found += f", {within}" if factor <= 2 else f", by up to {float(f'{factor:.2g}'):g} times"
     _enter(equation, says=says, ratio=ratio, verdict=found, where=where, why=why)
 
 
@@ -54,7 +54,7 @@ def counted(
     ours = np.atleast_1d(np.asarray(ours))
     agree = int((ours == post).sum())
     found = "confirmed" if agree == len(ours) else f"confirmed in {agree} of {len(ours)}"
-    shown = f"{post:g}; ours {', '.join(f'{value:g}' for value in sorted(set(ours.tolist())))}"
+    shown = f"post {post:g}, ours {', '.join(f'{value:g}' for value in sorted(set(ours.tolist())))}"
     _enter(equation, says=says, ratio=shown, verdict=found, where=where, why=why)
 
 
@@ -73,7 +73,7 @@ def bounded(
     broken = int((~((measured >= at_least) & (measured <= at_most))).sum())  # NaN breaks it
     found = "fails" if broken == measured.size else f"fails in {broken} of {measured.size}"
     clean = np.where(abs(measured) < 1e-12, 0, measured)  # rounding
-    low, high = (f"{value:.2g}" for value in (clean.min(), clean.max()))
+    low, high = (f"{float(f'{value:.3g}'):g}" for value in (clean.min(), clean.max()))
     bounds = (f"at least {at_least:g}", at_least), (f"at most {at_most:g}", at_most)
     stated = " and ".join(text for text, bound in bounds if np.isfinite(bound))
     shown = f"{stated}; measured {low}" + (f" to {high}" if high != low else "")

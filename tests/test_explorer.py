@@ -117,7 +117,7 @@ def rows(page: Page) -> list[list[float]]:
 
 def test_the_three_settings_go_from_calm_to_seizure(explorer: Page) -> None:
     on = {}
-    for name in ("calm", "ignition", "seizure"):
+    for name in ("calm", "onset", "seizure"):
         explorer.click(f"#explorer-{name}")
         explorer.wait_for_selector(f"#explorer-{name}[aria-pressed=true]")
         table = rows(explorer)
@@ -129,7 +129,7 @@ def test_the_three_settings_go_from_calm_to_seizure(explorer: Page) -> None:
         text = explorer.get_attribute("#explorer-map canvas >> nth=4", "aria-label")
         assert text is not None
         assert text.startswith("Layer 5, neurons on: ")
-    assert on["calm"] < 50 < on["ignition"] < 150 < 300 < on["seizure"]
+    assert on["calm"] < 50 < on["onset"] < 150 < 300 < on["seizure"]
 
 
 def test_the_keyboard_moves_a_slider_and_the_network_follows(explorer: Page) -> None:

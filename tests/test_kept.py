@@ -136,6 +136,9 @@ def test_what_only_describes_code_does_not_change_the_fingerprint(kept: ModuleTy
         ([1, 1], [1, 7], "fails, by up to 7 times"),
         ([1, 1], [1, 0.1], "fails, by up to 10 times"),
         ([0, 0], [0, 0.3], "fails"),
+        ([0, 1], [0.3, 1], "fails"),
+        ([0, 1], [0, 1.2], "holds, within 20 %"),
+        ([1, 1], [1, 1968], "fails, by up to 2000 times"),
     ],
 )
 def test_the_verdict_is_the_worst_cell(
@@ -157,7 +160,7 @@ def test_counts_are_confirmed_network_by_network(
     ("measured", "bounds", "ratio", "found"),
     [
         ([20, 55], {"at_least": 20}, "at least 20; measured 20 to 55", "holds"),
-        ([19.5, 55, 60], {"at_least": 20}, "at least 20; measured 20 to 60", "fails in 1 of 3"),
+        ([19.5, 55, 60], {"at_least": 20}, "at least 20; measured 19.5 to 60", "fails in 1 of 3"),
         ([0.1, 0.2], {"at_most": 0.1}, "at most 0.1; measured 0.1 to 0.2", "fails in 1 of 2"),
         (3, {"at_least": 1, "at_most": 2}, "at least 1 and at most 2; measured 3", "fails"),
         ([1e-30, 0.1], {"at_most": 0.1}, "at most 0.1; measured 0 to 0.1", "holds"),

@@ -15,7 +15,7 @@ ASSEMBLE = """async () => {
   const name = address => address.match(/(\\w+)[.]html/)[1]
   const inside = new Map(pages.map(page => [page, name(page)]))
   const contents = document.createElement('nav')
-  contents.innerHTML = '<h2>Contents</h2><ol></ol>'
+  contents.innerHTML = '<h2>Contents</h2><ul></ul>'
   const sections = await Promise.all(pages.map(async page => {
     const html = await (await fetch(page)).text()
     const found = new DOMParser().parseFromString(html, 'text/html')
@@ -61,7 +61,16 @@ h1, h2, h3, dt, .admonition-title { break-after: avoid; }
 figure, img, .admonition, tr, mjx-container[display=true] { break-inside: avoid; }
 pre { white-space: pre-wrap !important; font-size: 7.2pt !important; }
 .cell_input, .cell_output { break-inside: avoid; }
+.cell_output:has(table), .cell_output:has(pre) { break-inside: auto; }
+.math.notranslate, dt.sig { break-inside: avoid; }
+.math.notranslate { padding: 1mm 0; }
+aside.margin { float: none !important; width: auto !important; }
+aside.margin { margin: 2mm 0 !important; padding: 1mm 3mm !important; }
+article h3 { font-size: 12.5pt; }
+.admonition, .cell_input > div, pre { box-shadow: none !important; }
+.admonition, .cell_input > div { border-right: 0.3pt solid #ccc !important; }
 article table { display: table !important; font-size: 9pt; }
+td code { overflow-wrap: anywhere; white-space: normal !important; }
 a, a:visited { color: #0b57c4 !important; }
 a:has(> .term) { color: inherit !important; text-decoration: none !important; }
 details > summary { display: none !important; }

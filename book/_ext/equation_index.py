@@ -31,9 +31,11 @@ def _row(row: dict[str, str]) -> str:
         code = f"{role}`{row['code']}`: {_purpose(row['code'])}"
     file, _, name = row["test"].partition("::")
     claim = name.removeprefix("test_").replace("_", " ")
-    claim = re.sub(r"(?<=\d) (?=\d)", ".", claim)  # 3.1 is 3_1 in a name
+    claim = re.sub(r"\b(\d) (\d+)", r"\1.\2", claim)  # 3.1 is 3_1 in a name
     test = f"{claim} (`{file}`)" if claim else f"`{file}`"
-    return f"| {{eq}}`{row['label']}` | {{doc}}`{row['page']}` | {code} | {test} |"
+    page = row["page"]
+    chapter = f"{{doc}}`{int(page[:2]) if page[:2].isdigit() else page} <{page}>`"
+    return f"| {{eq}}`{row['label']}` | {chapter} | {code} | {test} |"
 
 
 def _purpose(code: str) -> str:

@@ -169,7 +169,7 @@ function experiment({D, T, S, z, seed}, L = 5, inputs = 48) {
 const LIMITS = {D: [200, 1600], T: [5, 2500], S: [1, 10], z: [1, 5], seed: [0, 99]}
 const SETTINGS = {
   calm: {D: 1000, T: 200, S: 6, z: 1, seed: 0},
-  ignition: {D: 1000, T: 350, S: 6, z: 1, seed: 0},
+  onset: {D: 1000, T: 350, S: 6, z: 1, seed: 0},
   seizure: {D: 1000, T: 557, S: 6, z: 1, seed: 0},
 }
 const get = name => document.getElementById('explorer-' + name)
@@ -246,7 +246,7 @@ function update(setting) {
     get(name).ariaPressed = Object.keys(LIMITS).every(k => SETTINGS[name][k] === setting[k])
   const result = experiment(setting), asked = setting.z * setting.S * d
   get('status').textContent =
-    `${asked} of ${setting.D} neurons should be on. Layer by layer, ` +
+    `${asked} of ${setting.D} neurons should be on. On average over 48 inputs, layer by layer, ` +
     `${result.on.map(count => count.toFixed(0)).join(', ')} are.`
   get('rows').replaceChildren(...result.mse.map((error, k) => {
     const row = document.createElement('tr')

@@ -36,6 +36,10 @@ class Finding:
 def check_assumptions(circuits: SmallCircuits, *, D: int, z: int) -> list[Finding]:
     """Findings on assumptions 1, 2, 3, 4', 5' and the older 4, in this order.
 
+    1: few circuits are active. 2: inactive circuits ignore noise. 3: they are at zero. 4': one bias
+    for all. 5': active circuits do not amplify noise. The older 4, uncorrelated weights, is only
+    reported: it need not hold, and for rotations it does not.
+
     5' is judged where the theory needs it, on errors that leave the On-indicator alone; for
     circuits without an "indicator" read-out, on all errors.
     """

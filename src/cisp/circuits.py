@@ -230,7 +230,8 @@ def loaded_rotations(
     Beyond the post. Layer 1 puts out (alpha, ReLU(alpha - 1), x + alpha), and layer 2 takes the
     vector as a_2 - a_0. The input of a position that k active circuits share is the sum of theirs,
     so layer 1 holds (k, k - 1, sum of x + k) there: an indicator of 1 and the sum of the vectors.
-    In `conditional_rotations` it holds 2 (k - 1) more.
+    In `conditional_rotations` the vector read there is 2 (k - 1) too large in both components. What
+    is read from layer 1 of these circuits means nothing: the read-outs are for the layers after it.
     """
     circuits = conditional_rotations(T=T, theta=theta, bias=bias, rng=rng, dtype=dtype)
     circuits = circuits.with_layers(L if circuits.w.ndim == 3 else circuits.L)

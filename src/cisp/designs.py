@@ -13,7 +13,7 @@ from cisp.arguments import count
 
 
 def johnson_bound(*, n: int, S: int) -> int:
-    """The most circuits any table can hold if rows share at most one position (Johnson 1962).
+    """An upper bound on the rows of a table that share at most one position (Johnson 1962).
 
     A position lies in at most (n-1)/(S-1) rows, for these share no other position; n positions of
     that many rows count each row S times. At S = 1 we count distinct rows, n; at S > n none fits.

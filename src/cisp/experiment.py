@@ -106,6 +106,8 @@ def sweep(
 ) -> pd.DataFrame:
     """One table of measurements over cells with keys T, D, S, z, seed; a fresh network for each.
 
+    `make(T=, rng=)` gives the circuits and `superpose` embeds them; other networks take a loop over
+    `measure`.
     Cells run under the active `joblib.parallel_config`: n_jobs processes here, or a cluster through
     joblib's backends. With `memory` finished cells are kept on disk, under a key that includes the
     source of this package and of make, allocate and run, so an interrupted sweep resumes where it

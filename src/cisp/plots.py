@@ -13,6 +13,7 @@ from matplotlib.patches import Circle
 PALETTE = sns.color_palette("colorblind")
 ROTATION, INDICATOR = PALETTE[0], PALETTE[1]
 ACTIVE, INACTIVE = PALETTE[0], PALETTE[7]
+ALLOCATION = {"prime steps": PALETTE[3], "design": PALETTE[2]}
 
 
 def use_style() -> None:
@@ -85,8 +86,9 @@ def matrix(ax: Axes, values: Float[np.ndarray, "rows columns"], *, limit: float 
 
 
 def shades(levels: Sequence[int]) -> dict[int, tuple[float, float, float]]:
-    """A colour for each number of active circuits z, light to dark."""
-    return dict(zip(levels, sns.color_palette("flare", len(levels)), strict=True))
+    """The colour of each number of active circuits z, light (1) to dark (6 and more)."""
+    shade = sns.color_palette("flare", as_cmap=True)
+    return {z: shade(0.1 + 0.9 * min(z - 1, 5) / 5)[:3] for z in levels}
 
 
 def errors_by_layer(
