@@ -125,6 +125,7 @@ def activity_by_layer(
             ax.plot(part.layer, part.fraction, "o", ms=4, color=color, label=f"z = {z}")
             ax.axhline(expected[z], color=color, ls=":", lw=1.2)
         ax.set(title=f"block {block}", xlabel="layer", ylim=(0, None))
+        ax.set_xticks(sorted(activity.layer.unique()))
     axes[0].set_ylabel("fraction of neurons on")
-    axes[0].legend(loc="upper left", fontsize="small")
+    axes[1].legend(loc="upper left", fontsize="small")
     return axes
