@@ -70,7 +70,9 @@ article h3 { font-size: 12.5pt; }
 .admonition, .cell_input > div, pre { box-shadow: none !important; }
 .admonition, .cell_input > div { border-right: 0.3pt solid #ccc !important; }
 article table { display: table !important; font-size: 9pt; }
+article td, article th { padding: 1mm 1.5mm !important; }
 td code { overflow-wrap: anywhere; white-space: normal !important; }
+td mjx-container { font-size: 100% !important; }
 a, a:visited { color: #0b57c4 !important; }
 a:has(> .term) { color: inherit !important; text-decoration: none !important; }
 details > summary { display: none !important; }
