@@ -28,7 +28,7 @@ CHECKS = {
     "markup": r"""() => [...document.querySelectorAll('article *, main *')]
       .filter(e => !e.closest('pre, code, script, style, noscript, mjx-container, .math'))
       .flatMap(e => [...e.childNodes]).filter(n => n.nodeType === 3).map(n => n.data.trim())
-      .filter(text => /\\[(\[]|\$\$|\{[a-z:]+\}`/.test(text))""",
+      .filter(text => /\\[(\[]|\\[a-z]{2}|\$|\{[a-z:]+\}`/.test(text))""",
     "image": """() => [...document.querySelectorAll('img, canvas')]
       .filter(e => !(e.alt || e.ariaLabel || '').trim() || e.naturalWidth === 0)
       .map(e => (e.alt || e.ariaLabel ? 'not loaded: ' : 'no alt text: ') + e.outerHTML)""",

@@ -74,6 +74,8 @@ def test_a_page_without_faults_passes(look: Look) -> None:
         ("formula", "<p><mjx-container><mjx-merror>x^2^2</mjx-merror></mjx-container></p>"),
         ("markup", "<p>It is $$x^2$$.</p>"),
         ("markup", "<p>See {numref}`fig-1`.</p>"),
+        ("markup", "<table><tr><td>norms; $</td><td>\\delta x</td></tr></table>"),
+        ("markup", "<p>squares; $</p>"),
         ("overflow", '<p style="width: 500px">wide</p>'),
         ("overflow", f"<p>{80 * 'x'}</p>"),
         ("overflow", '<div style="overflow-x: clip"><p style="width: 500px">cut off</p></div>'),
