@@ -35,8 +35,8 @@ def verdict(
     nonzero = predicted != 0
     if np.allclose(measured, predicted, rtol=1e-9, atol=1e-12):
         ratio, found = "1" if nonzero.any() else "0 predicted, 0 measured", "exact"
-    elif measured[~nonzero].max(initial=0) > 1e-12:
-        ratio, found = f"0 predicted, up to {measured[~nonzero].max():.2g} measured", "fails"
+    elif not (stray := abs(measured[~nonzero]).max(initial=0)) <= 1e-12:  # NaN is no zero
+        ratio, found = f"0 predicted, up to {stray:.2g} measured", "fails"
     else:
         r = measured[nonzero] / predicted[nonzero]
         ratio = f"{np.median(r):.2f}" + (f" ({r.min():.2f} to {r.max():.2f})" if r.size > 1 else "")

@@ -137,6 +137,8 @@ def test_what_only_describes_code_does_not_change_the_fingerprint(kept: ModuleTy
         ([1, 1], [1, 0.1], "fails, by up to 10 times"),
         ([0, 0], [0, 0.3], "fails"),
         ([0, 1], [0.3, 1], "fails"),
+        ([0, 1], [-0.3, 1], "fails"),
+        ([0, 1], [np.nan, 1], "fails"),
         ([0, 1], [0, 1.2], "holds, within 20 %"),
         ([1, 1], [1, 1968], "fails, by up to 2000 times"),
     ],

@@ -7,6 +7,7 @@ document.documentElement.classList.add('explorer-runs')
 
 const d = 4
 const b = [-0.5, -1.5, -1, -1]
+const INPUTS = 48
 
 const isPrime = k => {
   for (let f = 2; f * f <= k; f++) if (k % f === 0) return false
@@ -141,7 +142,7 @@ function estimate({n, S, tables}, A, l, t) {
 
 // One network of the given sizes, run on `inputs` random inputs: by layer, the mean squared error
 // of active circuits and the mean number of neurons on; and the first input with its activations.
-function experiment({D, T, S, z, seed}, L = 5, inputs = 48) {
+function experiment({D, T, S, z, seed}, L = 5, inputs = INPUTS) {
   const n = D / d, random = generator(seed), rows = primeSteps(n, S).slice(0, T)
   const theta = rows.map(() => 2 * Math.PI * random())
   const tables = Array.from({length: L}, () => draw(T, T, random).map(t => rows[t]))
@@ -246,7 +247,7 @@ function update(setting) {
     get(name).ariaPressed = Object.keys(LIMITS).every(k => SETTINGS[name][k] === setting[k])
   const result = experiment(setting), asked = setting.z * setting.S * d
   get('status').textContent =
-    `${asked} of ${setting.D} neurons should be on. On average over 48 inputs, layer by layer, ` +
+    `${asked} of ${setting.D} neurons should be on. On average over ${INPUTS} inputs, layer by layer, ` +
     `${result.on.map(count => count.toFixed(0)).join(', ')} are.`
   get('rows').replaceChildren(...result.mse.map((error, k) => {
     const row = document.createElement('tr')

@@ -108,6 +108,7 @@ def sweep(
 
     `make(T=, rng=)` gives the circuits and `superpose` embeds them; other networks take a loop over
     `measure`.
+
     Cells run under the active `joblib.parallel_config`: n_jobs processes here, or a cluster through
     joblib's backends. With `memory` finished cells are kept on disk, under a key that includes the
     source of this package and of make, allocate and run, so an interrupted sweep resumes where it
