@@ -159,7 +159,11 @@ def test_a_word_that_the_search_lacks_is_noticed(
         assert not early(browser, book, query, page, hits)
 
 
-@pytest.mark.parametrize("row", [EQUATIONS[0], EQUATIONS[-1]], ids=lambda row: row["equation"])
+@pytest.mark.parametrize(
+    "row",
+    [row for row in EQUATIONS if row["equation"] in ("3.1", "6.55", "6.57")],
+    ids=lambda row: row["equation"],
+)
 def test_the_search_finds_an_equation_by_its_number(
     browser: Browser, book: str, row: dict[str, str]
 ) -> None:

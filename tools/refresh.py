@@ -31,6 +31,8 @@ def refresh(path: Path) -> None:
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
         for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":  # a warning carries a path and a process number
+                raise RuntimeError(f"{path} cell {number} wrote to stderr: {output.text}")
             data = output.get("data", {})
             if path.stem == "intro" and "image/png" in data:
                 (path.parent / "_static" / "intro.png").write_bytes(b64decode(data["image/png"]))
