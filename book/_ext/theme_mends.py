@@ -1,9 +1,10 @@
-"""Mend what is too heavy or wrong for this book: icons, figures, roles without sense."""
+"""Mend what is too heavy or wrong for this book: icons, figures, roles, breaks before a %."""
 
 import re
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from PIL import Image
 from sphinx.application import Sphinx
 
@@ -41,8 +42,17 @@ def plain_citations(
         context["body"] = body.replace(' role="doc-biblioentry"', "")
 
 
+def bind_percent(app: Sphinx, doctree: nodes.document) -> None:
+    """Keep a number and its % on one line, in text."""
+    apart = (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.raw)
+    for text in list(doctree.findall(nodes.Text)):
+        if " %" in text and not isinstance(text.parent, apart):
+            text.parent.replace(text, nodes.Text(text.replace(" %", "\N{NO-BREAK SPACE}%")))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
+    app.connect("doctree-read", bind_percent)
     app.connect("build-finished", keep_used_icons)
     app.connect("build-finished", lighten_figures)
     app.connect("html-page-context", plain_citations)
