@@ -1,4 +1,4 @@
-"""Mend what is too heavy or wrong for this book: icons, figures, roles, breaks before a %."""
+"""Mend what is too heavy or wrong for this book: icons, figures, roles, breaks in a line."""
 
 import re
 from pathlib import Path
@@ -42,17 +42,24 @@ def plain_citations(
         context["body"] = body.replace(' role="doc-biblioentry"', "")
 
 
-def bind_percent(app: Sphinx, doctree: nodes.document) -> None:
-    """Keep a number and its % on one line, in text."""
+def bind(app: Sphinx, doctree: nodes.document) -> None:
+    """Keep a number and its %, and a formula and its punctuation, on one line."""
     apart = (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.raw)
     for text in list(doctree.findall(nodes.Text)):
         if " %" in text and not isinstance(text.parent, apart):
             text.parent.replace(text, nodes.Text(text.replace(" %", "\N{NO-BREAK SPACE}%")))
+    for formula in list(doctree.findall(nodes.math)):
+        after = formula.next_node(descend=False, siblings=True)
+        mark = re.match(r"[^\w\s]+", after) if isinstance(after, nodes.Text) else None
+        if mark:
+            whole = nodes.inline("", "", formula.deepcopy(), nodes.Text(mark[0]), classes=["whole"])
+            after.parent.replace(after, nodes.Text(after[mark.end() :]))
+            formula.parent.replace(formula, whole)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    app.connect("doctree-read", bind_percent)
+    app.connect("doctree-read", bind)
     app.connect("build-finished", keep_used_icons)
     app.connect("build-finished", lighten_figures)
     app.connect("html-page-context", plain_citations)
