@@ -242,7 +242,7 @@ function update(setting) {
     get(name).value = setting[name]
     get(name + '-value').textContent = setting[name]
   }
-  get('T-value').textContent = `${setting.T} of ${capacity} that fit`
+  get('T-value').textContent = `${setting.T} of ${capacity} that ${capacity < LIMITS.T[1] ? 'fit' : 'run here'}`
   for (const name of Object.keys(SETTINGS))
     get(name).ariaPressed = Object.keys(LIMITS).every(k => SETTINGS[name][k] === setting[k])
   const result = experiment(setting), asked = setting.z * setting.S * d
