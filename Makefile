@@ -25,7 +25,7 @@ pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
 lab: $(READY)  ## the chapters in JupyterLab
 	$(BIN)/jupyter-lab book
 
-bench: $(READY)  ## time and memory, as ratios of medians in one run
+bench: book  ## time and memory, as ratios of medians in one run; page weights, in Chromium
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/density_evolution.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/explorer.py

@@ -10,6 +10,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from statistics import median
 
 import numpy as np
@@ -70,7 +71,8 @@ def against_dense(rounds: int = 15) -> None:
 
 def one_width(D: int, T: int) -> None:
     """Build, run and read out one network; print seconds and the peak of memory."""
-    build = seconds("keep.append(make(T=T, D=D))", make=rotations, T=T, D=D, keep=(kept := []))
+    kept: list[cisp.Network] = []
+    build = seconds("keep.append(make(T=T, D=D))", make=rotations, T=T, D=D, keep=kept)
     inputs = 64
     run = seconds(
         "measure(network, z=2, samples=n)", measure=cisp.measure, network=kept[0], n=inputs
@@ -137,7 +139,11 @@ if __name__ == "__main__":
         print(
             f"{torch.get_num_threads()} threads, {os.cpu_count()} cores, torch {torch.__version__}"
         )
-        parts = {"dense": against_dense, "width": against_width, "samples": against_samples}
+        parts: dict[str, Callable[[], None]] = {
+            "dense": against_dense,
+            "width": against_width,
+            "samples": against_samples,
+        }
         if which == "million":
             against_width((32000, 44000, 63248))
         elif which in parts:

@@ -1,6 +1,6 @@
 """Page weights, times to first render, and the explorer's updates a second, in Chromium.
 
-    make book && make bench
+    make bench
 
 needs a built book. Every page is opened in a fresh browser context, so nothing is cached; the
 explorer is moved by its seed slider, one update for each frame that the browser draws.

@@ -11,6 +11,7 @@ import csv
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from math import log
 from pathlib import Path
@@ -50,8 +51,7 @@ def tuned(T: int, D: int, z: int, seed: int) -> cisp.Network:
     w, b = start.w.clone(), start.b.clone()
     w[:, :2] *= gain / 2
     b[:2] = torch.tensor([0.5, -0.5]) - gain * threshold
-    inputs = dict(input_mean=start.input_mean, input_map=start.input_map)
-    circuits = cisp.SmallCircuits(w=w, b=b, readouts=start.readouts, **inputs)
+    circuits = replace(start, w=w, b=b)
     plain = cisp.superpose(circuits, D=D, S=S, rng=seed, allocate=cisp.transversal_design)
     network = TunedNetwork(circuits, plain.tables, plain.chi, plain.w_mean, D=D)
     network.scale = torch.tensor([[chi_on], [chi_on], [1], [1]], dtype=torch.float32)
@@ -137,4 +137,5 @@ def main(path: Path) -> None:
 
 if __name__ == "__main__":
     np.seterr(all="raise")
-    main(Path(*sys.argv[1:] or [Path(__file__).parent.parent / "book" / "data" / "frontier.csv"]))
+    kept = Path(__file__).parent.parent / "book" / "data" / "frontier.csv"
+    main(Path(sys.argv[1]) if sys.argv[1:] else kept)

@@ -17,8 +17,8 @@ from tqdm import tqdm
 import cisp
 from cisp.crowds import Crowd
 
-CELLS = [(D, T) for D, Ts in kept.PAIRS.items() for T in Ts]
-CELLS = [(*CELLS[5 * k], 1 + k % 4) for k in range(9)]  # every fifth pair, z in turn: D, T, z
+PAIRS = [(D, T) for D, Ts in kept.PAIRS.items() for T in Ts]
+CELLS = [(*PAIRS[5 * k], 1 + k % 4) for k in range(9)]  # every fifth pair, z in turn: D, T, z
 SEEN = 1e-3  # the post's indicators of active circuits are exact in cells below
 
 Changes = list[tuple[Any, str, Any]]  # where, which attribute, its new value
@@ -107,12 +107,6 @@ def still(found: Any) -> Any:
     return replace(found, shrunk=0 * found.shrunk)
 
 
-def angles(vectors: Any, number: int) -> Changes:
-    """Another number of directions of an active vector."""
-    components = np.cos((np.arange(number) + 0.5) * np.pi / number)
-    return [(vectors, "ANGLES", number), (vectors, "COMPONENTS", components)]
-
-
 def one_left_out(name: str, D: int, T: int, z: int, L: int) -> pd.DataFrame:
     """The predicted errors of one cell with one ingredient left out."""
     patches = [patch.object(*change) for change in changes()[name]]
@@ -147,9 +141,9 @@ def ablation(*, L: int) -> pd.DataFrame:
 
 
 def ablations() -> pd.DataFrame:
-    """One ingredient left out at a time, or one number of the numerics changed, on 20 cells."""
-    measured = kept.fingerprint(kept.grid)
-    behind = (changes, still, angles, one_left_out, CELLS, SEEN, measured)
+    """One ingredient left out at a time, or one number of the numerics changed, on 9 cells."""
+    measured = kept.fingerprint(kept.grid, behind=kept.GRID)
+    behind = (changes, still, one_left_out, CELLS, SEEN, measured)
     return kept.kept("ablation", ablation, rooms=kept.PREDICTING, behind=behind, L=4)
 
 

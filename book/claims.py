@@ -40,10 +40,12 @@ def verdict(
     else:
         r = measured[nonzero] / predicted[nonzero]
         ratio = f"{np.median(r):.2f}" + (f" ({r.min():.2f} to {r.max():.2f})" if r.size > 1 else "")
-        factor = max(r.max(), 1 / r.min())
+        factor = max(r.max(), 1 / r.min()) if r.min() > 0 else np.inf
         found = "holds" if factor <= 1.25 else "rough" if factor <= 2 else "fails"
-        within = f"within {100 * (factor - 1):.2g} %"
-        found += f", {within}" if factor <= 2 else f", by up to {float(f'{factor:.2g}'):g} times"
+        if factor <= 2:
+            found += f", within {100 * (factor - 1):.2g} %"
+        elif factor < np.inf:
+            found += f", by up to {float(f'{factor:.2g}'):g} times"
     _enter(equation, says=says, ratio=ratio, verdict=found, where=where, why=why)
 
 

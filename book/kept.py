@@ -79,6 +79,9 @@ LINES = [  # D, S, z, allocation, gain, threshold: where is the critical T?
     *[(4000, 6, 2, "prime steps", gain, th) for gain, th in ((10, 0.5), (2, 0.6), (4, 0.6))],
 ]
 RUNS = {"real": cisp.measure, "masked": cisp.measure_masked}
+NAMES = [{k: f.__name__ for k, f in by.items()} for by in (RUNS, ALLOCATIONS, CAPACITIES)]
+
+GRID = (PAIRS, NAMES)  # what `grid` relies on besides its parameters
 
 
 def grid(run: str, *, seeds: int, samples: int, L: int) -> pd.DataFrame:
@@ -217,10 +220,11 @@ def critical_simulated(
                 D=2 * n,
                 S=S,
                 L=L,
-                rng=[seed, k],
+                rng=np.random.default_rng([seed, k]),
                 allocate=ALLOCATIONS[name],
             )
-            found = cisp.measure(network, z=z, samples=samples, rng=[seed, k, 1]).errors
+            inputs = np.random.default_rng([seed, k, 1])
+            found = cisp.measure(network, z=z, samples=samples, rng=inputs).errors
             last = (found.layer == L) & (found.circuits == "active")
             errors[seed, k] = found.mse[last].item()
 
@@ -293,26 +297,34 @@ def bare(text: str) -> str:
 
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
-            node.body = [child for child in body if not says_nothing(child)]
+            body[:] = [child for child in body if not says_nothing(child)]
         for name in ("annotation", "returns"):
             if getattr(node, name, None) is not None:
                 setattr(node, name, None)
-    return ast.dump(tree)
+    return repr(plain(tree))
+
+
+def plain(node: object) -> object:
+    """A syntax tree as tuples and lists, the same in every version of Python."""
+    if isinstance(node, ast.AST):
+        fields = [(k, plain(v)) for k, v in ast.iter_fields(node) if v is not None and v != []]
+        return type(node).__name__, fields
+    return [plain(child) for child in node] if isinstance(node, list) else node
 
 
 def figures_8_to_11() -> pd.DataFrame:
     """The networks as they run: 41 (D, T) pairs, z = 1..4, five layers, 16 networks a cell."""
-    return kept("figures_8_to_11", run="real", seeds=16, samples=500, L=5)
+    return kept("figures_8_to_11", behind=GRID, run="real", seeds=16, samples=500, L=5)
 
 
 def figures_8_to_11_masked() -> pd.DataFrame:
     """The same networks and inputs with every neuron off that belongs to no active circuit."""
-    return kept("figures_8_to_11_masked", run="masked", seeds=16, samples=500, L=5)
+    return kept("figures_8_to_11_masked", behind=GRID, run="masked", seeds=16, samples=500, L=5)
 
 
 def first_layer() -> pd.DataFrame:
     """Layer 1 alone, four networks a cell with 20,000 inputs each: small standard errors."""
-    return kept("first_layer", run="real", seeds=4, samples=20_000, L=1)
+    return kept("first_layer", behind=GRID, run="real", seeds=4, samples=20_000, L=1)
 
 
 def figures_8_to_11_predicted() -> pd.DataFrame:
@@ -322,7 +334,7 @@ def figures_8_to_11_predicted() -> pd.DataFrame:
 
 def chosen_networks() -> pd.DataFrame:
     """Networks chosen before they were simulated, measured and predicted."""
-    behind = (one_chosen, stepped, CHOSEN)
+    behind = (one_chosen, stepped, CHOSEN, NAMES)
     return kept("chosen", chosen, rooms=BOTH, behind=behind, seeds=8, samples=500, L=4)
 
 
@@ -333,7 +345,7 @@ def redundancy_predicted() -> pd.DataFrame:
 
 def critical_lines() -> pd.DataFrame:
     """The T at which active indicators of layer 5 err by 0.01, by theory and by simulation."""
-    behind = (critical_theory, critical_simulated, stepped, LINES)
+    behind = (critical_theory, critical_simulated, stepped, LINES, NAMES)
     how = {"L": 5, "mse": 0.01, "seeds": 5, "samples": 500}
     return kept("critical", critical_T, rooms=BOTH, behind=behind, **how)
 

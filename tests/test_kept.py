@@ -1,5 +1,6 @@
 """What pages keep and enter: sweeps under the code that made them, and the ledger's verdicts."""
 
+import ast
 import importlib
 import json
 from collections.abc import Callable
@@ -126,6 +127,75 @@ def test_what_only_describes_code_does_not_change_the_fingerprint(kept: ModuleTy
     assert plain == described != kept.bare("def f(x, y=2):\n    z = x + y\n    return z")
 
 
+def test_a_newer_python_with_more_fields_in_its_trees_keeps_the_fingerprint(
+    kept: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse, text = ast.parse, "def f(x):\n    return x"
+
+    def newer(text: str) -> ast.Module:
+        tree = parse(text)
+        tree.body[0]._fields += ("type_params",)  # type: ignore[misc]  # as in Python 3.12
+        tree.body[0].type_params = []  # type: ignore[attr-defined]
+        return tree
+
+    before = kept.bare(text)
+    with monkeypatch.context() as patched:
+        patched.setattr(ast, "parse", newer)
+        after = kept.bare(text)
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "entry", "value"),
+    [
+        ("figures_8_to_11", "PAIRS", 800, (200,)),
+        ("first_layer", "NAMES", 0, {}),
+        ("chosen_networks", "CHOSEN", 0, ()),
+        ("chosen_networks", "NAMES", 1, {}),
+        ("critical_lines", "NAMES", 2, {}),
+    ],
+)
+def test_a_table_is_stale_when_a_list_behind_it_changes(
+    kept: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, what: str, entry: int, value: Any
+) -> None:
+    class StaleError(Exception):
+        pass
+
+    def recomputed(*_: object, **__: object) -> None:
+        raise StaleError
+
+    monkeypatch.setattr(kept.joblib, "Parallel", recomputed)
+    monkeypatch.setattr(kept.cisp, "sweep", recomputed)
+    old = getattr(kept, what)
+    try:
+        before, old[entry] = old[entry], value
+        with pytest.raises(StaleError):
+            getattr(kept, name)()
+    finally:
+        old[entry] = before
+
+
+@pytest.mark.parametrize(
+    ("embedding", "z"),
+    [("post", 1), ("post", 2), ("tuned", 1), ("tuned", 2), ("extrinsic", 2), ("extrinsic_12", 2)],
+)
+def test_the_frontier_is_where_the_code_puts_it(
+    monkeypatch: pytest.MonkeyPatch, embedding: str, z: int
+) -> None:
+    monkeypatch.syspath_prepend(str(BOOK.parent / "benchmarks"))
+    frontier = importlib.import_module("frontier")
+    stored = pd.read_csv(BOOK / "data" / "frontier.csv")
+    stored = stored.query(f"embedding == '{embedding}' and D == 1000 and z == {z}")
+    assert not stored.empty
+    make = getattr(frontier, embedding)
+    for cell in stored.itertuples():
+        exponent = round(np.log(cell.T) / np.log(frontier.STEP))
+        assert round(frontier.STEP**exponent) == cell.T
+        criterion = ("worst", "mean").index(cell.criterion)
+        assert frontier.check(make, exponent, 1000, z)[criterion]
+        assert not frontier.check(make, exponent + 1, 1000, z)[criterion]
+
+
 @pytest.mark.parametrize(
     ("predicted", "measured", "found"),
     [
@@ -141,6 +211,8 @@ def test_what_only_describes_code_does_not_change_the_fingerprint(kept: ModuleTy
         ([0, 1], [np.nan, 1], "fails"),
         ([0, 1], [0, 1.2], "holds, within 20 %"),
         ([1, 1], [1, 1968], "fails, by up to 2000 times"),
+        ([1, 1], [1, -1], "fails"),
+        ([1, 1], [1, 0], "fails"),
     ],
 )
 def test_the_verdict_is_the_worst_cell(
