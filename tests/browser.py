@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 BOOK = Path(__file__).parent.parent / "_build" / "html"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM = next(filter(None, map(which, NAMES)), None)
+LOOPBACK = ("localhost", "127.0.0.1")
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 # Everything below runs in the page and returns one line for each fault found.
@@ -29,34 +30,53 @@ CHECKS = {
       .filter(e => !e.closest('pre, code, script, style, noscript, mjx-container, .math'))
       .flatMap(e => [...e.childNodes]).filter(n => n.nodeType === 3).map(n => n.data.trim())
       .filter(text => /\\[(\[]|\\[a-z]{2}|\$|\{[a-z:]+\}`/.test(text))""",
-    "image": """() => [...document.querySelectorAll('img, canvas')]
-      .filter(e => !(e.alt || e.ariaLabel || '').trim() || e.naturalWidth === 0)
-      .map(e => (e.alt || e.ariaLabel ? 'not loaded: ' : 'no alt text: ') + e.outerHTML)""",
+    "image": r"""() => [...document.querySelectorAll('img, canvas')]
+      .filter(e => !(e.alt || e.ariaLabel || '').trim() || e.naturalWidth === 0
+        || /\.(png|svg|jpe?g|gif|webp)$/i.test(e.alt))
+      .map(e => (e.naturalWidth === 0 ? 'not loaded: ' : 'no alt text: ') + e.outerHTML)""",
     "overflow": """() => {
       const width = document.documentElement.clientWidth
       const scrolls = e =>
         e && (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement))
-      const beyond = e => e.checkVisibility() && e.getBoundingClientRect().right > width + 1
+      const beyond = e => {
+        const {left, right} = e.getBoundingClientRect()
+        return e.checkVisibility() && (right > width + 1 || left < -1 && e.closest('main'))
+      }
       const wide = [...document.querySelectorAll('body *')].filter(e => beyond(e)
         && !e.closest('mjx-assistive-mml') && getComputedStyle(e).position !== 'fixed'
         && !scrolls(e.parentElement))
       const whole = document.documentElement.scrollWidth > width ? ['the page scrolls'] : []
       return [...whole, ...wide.slice(0, 3).map(e => e.outerHTML)]
     }""",
-    "axe": """() => violations({})""",
-    "contrast": """() => violations({runOnly: ['color-contrast']})""",
+    "hint": """() => [...document.querySelectorAll('link[rel]')]
+      .filter(e => /preconnect|dns-prefetch/.test(e.rel)).map(e => e.outerHTML)""",
+    "table": """() => [...document.querySelectorAll('main table')]
+      .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.outerHTML)""",
+    "axe": """() => violations([])""",
+    "axe but for code": """() => violations(['.highlight'])""",
+    "contrast around": """() => violations(['article'], {runOnly: ['color-contrast']})""",
 }
 
 
 AXE = (
     AXE_SCRIPT
     + """
-window.violations = async options => (await axe.run({exclude: [['mjx-container']]},
+window.violations = async (apart, options = {}) => (await axe.run(
+    {exclude: [['mjx-container'], ...apart.map(part => [part])]},
     {resultTypes: ['violations'], preload: false, ...options})).violations
   .filter(rule => ['serious', 'critical'].includes(rule.impact))
   .flatMap(rule => rule.nodes.map(n => `${rule.id}: ${n.html} ${n.failureSummary}`))
+null // else Playwright would call the function
 """
 )
+
+
+UNFOLD = """async () => {
+  document.querySelectorAll('details').forEach(e => { e.open = true })
+  document.querySelectorAll('.toggle-hidden').forEach(e => { e.classList.remove('toggle-hidden') })
+  document.getAnimations().forEach(e => { e.finish() })
+  for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame)
+}"""
 
 
 class _Links(HTMLParser):
@@ -71,7 +91,7 @@ class _Links(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note what the tag refers to and is called."""
         for name, value in attrs:
-            if name in ("id", "name") and value:
+            if (name == "id" or (tag, name) == ("a", "name")) and value:
                 self.ids.add(value)
             if name in ("href", "src") and value:
                 self.links.add(value)
@@ -85,6 +105,8 @@ def broken_links(folder: Path, page: str) -> list[str]:
     broken = []
     for link in sorted(_read(folder / page).links):
         target, anchor = urldefrag(urljoin(f"http://book/{page}", link))
+        if urlsplit(target).scheme == "file" or urlsplit(target).hostname in LOOPBACK:
+            broken.append(f"link: {link}")
         if urlsplit(target).netloc != "book" or urlsplit(target).scheme != "http":
             continue
         file = folder / unquote(urlsplit(target).path).lstrip("/")
@@ -134,10 +156,11 @@ def opened(browser: Browser, url: str, *, width: int = 1280, **options: str) -> 
 
 
 def settle(page: Page) -> None:
-    """Wait until formulas are typeset and fonts are there; add axe-core to the page."""
+    """Wait until formulas are typeset and fonts are there; open what folds; add axe-core."""
     page.evaluate("async () => { await window.MathJax?.startup?.promise }")
     page.evaluate("async () => { await document.fonts.ready }")
     page.evaluate("() => { performance.mark('ready') }")
+    page.evaluate(UNFOLD)
     page.evaluate(AXE)
 
 
@@ -160,14 +183,16 @@ def faults(browser: Browser, url: str) -> list[str]:
     page.on("pageerror", lambda error: found.append(f"console: {error}"))
     page.goto(url)
     settle(page)
-    found += _check(page, "weight", "formula", "markup", "image", "axe")
-    page.emulate_media(color_scheme="dark")
+    found += _check(page, "weight", "formula", "markup", "image", "hint", "axe")
     page.set_viewport_size({"width": 375, "height": 800})
+    page.wait_for_timeout(500)  # the theme looks again at what scrolls
+    found += _check(page, "axe but for code")
+    page.emulate_media(color_scheme="dark")
     page.reload()
     settle(page)
-    found += _check(page, "overflow", "axe")
+    found += _check(page, "overflow", "table", "axe")
     page.set_viewport_size({"width": 1280, "height": 900})
-    found += _check(page, "contrast")
+    found += _check(page, "contrast around")
     context.close()
     return list(dict.fromkeys(found))
 

@@ -65,10 +65,16 @@ def test_a_page_without_faults_passes(look: Look) -> None:
         ("console", '<script src="missing.js"></script>'),
         ("image", f'<img src="{DOT}">'),
         ("image", f'<img alt=" " src="{DOT}">'),
+        ("image", f'<img alt="_images/a.png" src="{DOT}">'),
         ("image", "<canvas></canvas>"),
         ("image", '<img alt="Lost" src="missing.png">'),
         ("link", '<p><a href="missing.html">a page</a></p>'),
         ("link", '<p><a href="#missing">an anchor</a></p>'),
+        ("link", '<meta name="named" content="1"><p><a href="#named">an anchor</a></p>'),
+        ("link", '<p><a href="file:///a/page.html">a file</a></p>'),
+        ("link", '<p><a href="http://localhost:8000/page.html">a server</a></p>'),
+        ("hint", '<link rel="preconnect" href="https://fonts.test">'),
+        ("hint", '<link rel="dns-prefetch" href="//fonts.test">'),
         ("link", '<p><a href="page.html#missing">an anchor</a></p>'),
         ("formula", '<p class="math notranslate">\\(x^2\\)</p>'),
         ("formula", "<p><mjx-container><mjx-merror>x^2^2</mjx-merror></mjx-container></p>"),
@@ -79,10 +85,27 @@ def test_a_page_without_faults_passes(look: Look) -> None:
         ("overflow", '<p style="width: 500px">wide</p>'),
         ("overflow", f"<p>{80 * 'x'}</p>"),
         ("overflow", '<div style="overflow-x: clip"><p style="width: 500px">cut off</p></div>'),
+        ("overflow", '<p style="margin-left: -99px">to the left</p>'),
+        (
+            "axe but for code: color-contrast",
+            "<style>@media (max-width: 400px) { p { color: #999; background: #fff } }</style>"
+            "<p>pale on a phone, in light alone</p>"
+            "<style>@media (prefers-color-scheme: dark) { p { color: #000 } }</style>",
+        ),
+        (
+            "axe: color-contrast",
+            '<details><summary>more</summary><p style="color: #999; background: #fff">pale</p>'
+            "</details>",
+        ),
+        (
+            "table",
+            '<table style="display: block; overflow-x: auto"><tr><td style="min-width: 500px">'
+            "wide</td></tr></table>",
+        ),
         ("weight", f"<!-- {3_000_000 * 'x'} -->"),
         ("axe: color-contrast", '<p style="color: #999; background: #fff">pale</p>'),
         (
-            "contrast",
+            "contrast around: color-contrast",
             "<style>@media (prefers-color-scheme: dark) { p { color: #444; background: #222 } }"
             "</style><p>dark on dark</p>",
         ),
@@ -168,7 +191,12 @@ def test_the_search_finds_an_equation_by_its_number(
     browser: Browser, book: str, row: dict[str, str]
 ) -> None:
     place = f"/book/{row['page']}.html#equation-{row['label']}"
-    assert place in results(browser, book, row["equation"])
+    for query in (row["equation"], f"({row['equation']})"):
+        assert place in results(browser, book, query)
+
+
+def test_the_search_finds_a_symbol(browser: Browser, book: str) -> None:
+    assert early(browser, book, "χ", "04_embedding_matrix", 1)
 
 
 def test_a_chapter_can_be_downloaded_and_says_how_to_run_it(browser: Browser, book: str) -> None:
@@ -230,6 +258,39 @@ def test_a_term_without_its_meaning_is_noticed(
 ) -> None:
     with spoiled(tmp_path, name, old, new) as book:
         assert fault in hint_faults(browser, book)
+
+
+def test_the_keyboard_shows_the_meaning_of_a_term(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/book/05_readout.html") as page:
+        term = page.locator("a:has(> .term)").first
+        term.focus()
+        assert page.inner_text(".meaning") == term.get_attribute("title")
+        page.keyboard.press("Escape")
+        assert page.locator(".meaning").count() == 0
+
+
+def test_the_first_tap_shows_the_meaning_and_the_second_leads_to_it(
+    browser: Browser, book: str
+) -> None:
+    context = browser.new_context(has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(f"{book}/book/05_readout.html")
+    term = page.locator("a:has(> .term)").first
+    term.tap()
+    assert page.inner_text(".meaning") == term.get_attribute("title")
+    term.tap()
+    page.wait_for_url("**/glossary.html#**")
+    context.close()
+
+
+def test_a_dark_page_is_printed_light(browser: Browser, book: str) -> None:
+    theme = "document.documentElement.dataset.theme"
+    with opened(browser, f"{book}/book/05_readout.html", color_scheme="dark") as page:
+        seen = [page.evaluate(theme)]
+        for event in ("beforeprint", "afterprint"):
+            page.evaluate("event => { dispatchEvent(new Event(event)) }", event)
+            seen.append(page.evaluate(theme))
+        assert seen == ["dark", "light", "dark"]
 
 
 def test_the_printed_book_holds_every_page_and_its_links_stay_inside(

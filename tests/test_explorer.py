@@ -164,6 +164,19 @@ def test_an_address_out_of_bounds_is_brought_within_them(explorer: Page) -> None
     assert all(np.isfinite(rows(explorer)).ravel())
 
 
+def test_a_link_within_the_page_leaves_the_setting(explorer: Page) -> None:
+    explorer.click("#explorer-calm")
+    explorer.wait_for_url("**T=200**")
+    explorer.evaluate("location.hash = '#three-settings-to-try'")
+    explorer.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+    assert explorer.evaluate("get('T').value") == "200"
+    place = explorer.url.split("#")[0] + "#three-settings-to-try"
+    explorer.goto("about:blank")
+    explorer.goto(place)
+    explorer.wait_for_timeout(500)
+    assert explorer.url == place  # not replaced by a setting before a reader moves anything
+
+
 @pytest.mark.parametrize("scripts", [True, False])
 def test_the_figure_stands_in_where_scripts_are_off(
     browser: Browser, book: str, scripts: bool

@@ -57,24 +57,14 @@ article h1 { font-size: 19pt; margin-top: 0; }
 article h2 { font-size: 15pt; }
 article h1, article h2 { padding-top: 3mm; } /* else the outline doubles some */
 article > nav { break-before: page; }
-h1, h2, h3, dt, .admonition-title { break-after: avoid; }
-figure, img, .admonition, tr, mjx-container[display=true] { break-inside: avoid; }
-pre { white-space: pre-wrap !important; font-size: 7.2pt !important; }
-.cell_input, .cell_output { break-inside: avoid; }
-.cell_output:has(table), .cell_output:has(pre) { break-inside: auto; }
-.math.notranslate, dt.sig { break-inside: avoid; }
+pre { font-size: 7.2pt !important; }
 .math.notranslate { padding: 1mm 0; }
-aside.margin { float: none !important; width: auto !important; }
-aside.margin { margin: 2mm 0 !important; padding: 1mm 3mm !important; }
 article h3 { font-size: 12.5pt; }
-.admonition, .cell_input > div, pre { box-shadow: none !important; }
-.admonition, .cell_input > div { border-right: 0.3pt solid #ccc !important; }
-article table { display: table !important; font-size: 9pt; }
+article table { font-size: 9pt; }
 article td, article th { padding: 1mm 1.5mm !important; }
-td code { overflow-wrap: anywhere; white-space: normal !important; }
 td mjx-container { font-size: 100% !important; }
 a, a:visited { color: #0b57c4 !important; }
-a:has(> .term) { color: inherit !important; text-decoration: none !important; }
+a:has(> .term) { color: inherit !important; }
 details > summary { display: none !important; }
 """
 FOOTER = (

@@ -1,19 +1,52 @@
 """Show docstrings as they stand in the source: they are plain text with formulas, not markup."""
 
+import re
+from itertools import groupby
 from typing import Any
 
 from sphinx.application import Sphinx
+
+KEPT = re.compile(r" |>>>|.*\S {3,}\S", re.DOTALL)  # formulas, examples, tables
+ENTRY = re.compile(r"\w+(, \w+| \([^)]*\))*: ")  # "w: (T, d, d) when ..."
 
 
 def as_text(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
-    """Put the docstring into a block that keeps its lines."""
-    text = ["   " + line for line in lines]
+    """Put the docstring into a block; paragraphs become one line, which the browser breaks."""
+    text = []
+    for blank, part in groupby(lines, lambda line: not line.strip()):
+        found = list(part)
+        text += found if blank or KEPT.match("\n".join(found)) else _joined(found)
+    text = ["   " + line for line in text]
     lines[:] = [".. code-block:: text", "   :class: docstring", "", *text, ""] if any(lines) else []
+
+
+def _joined(lines: list[str]) -> list[str]:
+    joined = lines[:1]
+    for line in lines[1:]:
+        if ENTRY.match(line):
+            joined.append(line)
+        else:
+            joined[-1] += " " + line.strip()
+    return joined
+
+
+def default_factories(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str, str | None] | None:
+    """Write {} for a default that is made anew: with <factory> Sphinx cannot read the rest."""
+    return (signature.replace("<factory>", "{}"), returns) if signature else None
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("autodoc-process-docstring", as_text)
+    app.connect("autodoc-process-signature", default_factories)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -22,12 +22,12 @@ class PostMath(MathDomain):
 
 
 def add_numbers_to_index(app: Sphinx, doctree: document) -> None:
-    """Make 5.20 an entry of the index that leads to the equation `eq-5-20`."""
+    """Make (5.20) an entry of the index that leads to the equation `eq-5-20`."""
     for node in list(doctree.findall(math_block)):
         label = node.get("label") or ""
         if label.startswith("eq-"):
             number = ".".join(label.split("-")[-2:])
-            entries = [("single", number, f"equation-{label}", "", None)]
+            entries = [("single", f"({number})", f"equation-{label}", "", None)]
             node.parent.insert(node.parent.index(node), index(entries=entries))
 
 

@@ -43,18 +43,34 @@ def plain_citations(
 
 
 def bind(app: Sphinx, doctree: nodes.document) -> None:
-    """Keep a number and its %, and a formula and its punctuation, on one line."""
+    """Keep on one line: a number and its %, T = 557, a formula and the punctuation around it."""
     apart = (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.raw)
     for text in list(doctree.findall(nodes.Text)):
-        if " %" in text and not isinstance(text.parent, apart):
-            text.parent.replace(text, nodes.Text(text.replace(" %", "\N{NO-BREAK SPACE}%")))
+        bound = re.sub(
+            r" (?=%)|(?<=\b\w) (?== [-\d])|(?<=\b\w =) (?=[-\d])", "\N{NO-BREAK SPACE}", text
+        )
+        if bound != text and not isinstance(text.parent, apart):
+            text.parent.replace(text, nodes.Text(bound))
     for formula in list(doctree.findall(nodes.math)):
-        after = formula.next_node(descend=False, siblings=True)
-        mark = re.match(r"[^\w\s]+", after) if isinstance(after, nodes.Text) else None
-        if mark:
-            whole = nodes.inline("", "", formula.deepcopy(), nodes.Text(mark[0]), classes=["whole"])
-            after.parent.replace(after, nodes.Text(after[mark.end() :]))
-            formula.parent.replace(formula, whole)
+        parent = formula.parent
+        at = parent.index(formula)
+        before, after = (_text(parent, k) for k in (at - 1, at + 1))
+        first, last = re.search(r"[(\[“]*$", before), re.match(r"(?:(?![(\[“])[^\w\s])*", after)
+        assert first is not None
+        assert last is not None
+        if first[0]:
+            parent[at - 1] = nodes.Text(before[: first.start()])
+        if last[0]:
+            parent[at + 1] = nodes.Text(after[last.end() :])
+        if first[0] or last[0]:
+            around = nodes.Text(first[0]), formula.deepcopy(), nodes.Text(last[0])
+            parent[at] = nodes.inline("", "", *around, classes=["whole"])
+
+
+def _text(parent: nodes.Element, at: int) -> str:
+    """The text at a place among the children, or nothing."""
+    found = parent[at] if 0 <= at < len(parent) else None
+    return found if isinstance(found, nodes.Text) else ""
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -1,22 +1,93 @@
+const every = selector => [...document.querySelectorAll(selector)]
+
 // A formula inside a line that is wider than the line scrolls in its own box.
 function fitFormulas() {
-  for (const formula of document.querySelectorAll('mjx-container:not([display])')) {
+  for (const formula of every('mjx-container:not([display])')) {
     formula.classList.remove('wide')
     const line = formula.closest('p, li, td, dd, figcaption, div')
     formula.classList.toggle('wide', formula.firstChild.offsetWidth > line.clientWidth)
   }
 }
+
 // A figure drawn for a wide screen keeps letters of a legible size on a phone, and scrolls.
 function fitFigures() {
-  for (const image of document.querySelectorAll('figure img')) {
+  for (const image of every('figure img')) {
     const box = image.closest('.figure-box') ?? document.createElement('div')
     if (!box.isConnected) image.replaceWith(box), box.append(image)
     box.className = image.naturalWidth > 600 ? 'figure-box large' : 'figure-box'
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0
-    else box.removeAttribute('tabindex')
   }
 }
-window.addEventListener('load', fitFigures)
-window.addEventListener('resize', fitFigures)
-window.addEventListener('load', () => window.MathJax?.startup?.promise.then(fitFormulas))
-window.addEventListener('resize', fitFormulas)
+
+// A table of text that is wider than a phone becomes a list: each cell after its column's name.
+function fitTables() {
+  for (const table of every('.bd-article table.table:has(thead)')) {
+    table.classList.remove('stacked')
+    if (innerWidth > 600 || table.scrollWidth <= table.clientWidth) continue
+    const heads = [...table.tHead.rows[0].cells].map(head => head.textContent)
+    for (const row of table.tBodies[0].rows)
+      for (const cell of row.cells) cell.dataset.head = heads[cell.cellIndex]
+    table.classList.add('stacked')
+  }
+}
+
+// What scrolls sideways shows whether more of it is hidden to the right, and the keyboard scrolls it.
+function hint(box) {
+  box.classList.toggle('more', box.scrollLeft + box.clientWidth < box.scrollWidth - 1)
+  if (box.scrollWidth > box.clientWidth) box.tabIndex = 0
+  else box.removeAttribute('tabindex')
+}
+const scrolling = '.figure-box, .bd-article pre, .bd-article table, mjx-container[display], mjx-container.wide'
+
+function fit() {
+  fitFigures()
+  fitFormulas()
+  fitTables()
+  every(scrolling).forEach(hint)
+}
+addEventListener('load', () => {
+  fit()
+  window.MathJax?.startup?.promise.then(fit)
+  const later = new ResizeObserver(() => requestAnimationFrame(fit)) // the window, or what folds
+  later.observe(document.querySelector('article') ?? document.body)
+})
+addEventListener('scroll', ({target}) => { if (target !== document) hint(target) }, true)
+
+// The meaning of a term, which the mouse sees as the link's title, for the keyboard and for fingers:
+// there the first tap shows it, and the second follows the link.
+function tell(term) {
+  document.querySelector('.meaning')?.remove()
+  if (!term) return
+  const meaning = document.createElement('div')
+  meaning.className = 'meaning'
+  meaning.ariaHidden = true // the title says it already
+  meaning.textContent = term.title
+  document.body.append(meaning)
+}
+addEventListener('load', () => {
+  let tapped
+  for (const term of every('a:has(> .term)')) {
+    term.addEventListener('focus', () => { if (term.matches(':focus-visible')) tell(term) })
+    term.addEventListener('blur', () => { tell(); tapped = undefined })
+    term.addEventListener('click', event => {
+      if (tapped === term || !matchMedia('(hover: none)').matches) return
+      event.preventDefault()
+      tell(tapped = term)
+    })
+  }
+})
+addEventListener('keydown', ({key}) => { if (key === 'Escape') tell() })
+
+// Paper is white.
+let theme
+addEventListener('beforeprint', () => {
+  theme = document.documentElement.dataset.theme
+  document.documentElement.dataset.theme = 'light'
+})
+addEventListener('afterprint', () => { document.documentElement.dataset.theme = theme })
+
+// What the search shows of a page is text; formulas lose at least their delimiters there.
+addEventListener('DOMContentLoaded', () => {
+  if (typeof Search === 'undefined') return
+  const plain = Search.htmlToText
+  Search.htmlToText = (...page) => plain(...page).replace(/\\[()[\]]/g, '').replace(/\\([a-zA-Z]+)/g, '$1')
+})

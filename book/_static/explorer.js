@@ -167,6 +167,7 @@ function experiment({D, T, S, z, seed}, L = 5, inputs = INPUTS) {
 
 // ---- The page ---------------------------------------------------------------------------------
 
+const D_STEP = 40
 const LIMITS = {D: [200, 1600], T: [5, 2500], S: [1, 10], z: [1, 5], seed: [0, 99]}
 const SETTINGS = {
   calm: {D: 1000, T: 200, S: 6, z: 1, seed: 0},
@@ -181,9 +182,9 @@ function allowed(wanted) {
   const setting = {...SETTINGS.seizure}
   for (const [name, [low, high]] of Object.entries(LIMITS)) {
     const value = Math.round(Number(wanted[name] ?? setting[name]))
-    setting[name] = Math.min(high, Math.max(low, Number.isFinite(value) ? value : low))
+    setting[name] = Math.min(high, Math.max(low, value || 0))
   }
-  setting.D -= setting.D % d
+  setting.D -= setting.D % D_STEP
   setting.T = Math.min(setting.T, most(setting))
   return setting
 }
@@ -193,22 +194,33 @@ let share = 1 // T as a part of the circuits that fit: kept when D or S changes
 function start() {
   for (const [name, [low, high]] of Object.entries(LIMITS)) {
     const slider = get(name)
-    Object.assign(slider, {min: low, max: high, step: name === 'D' ? 40 : 1})
+    Object.assign(slider, {min: low, max: high, step: name === 'D' ? D_STEP : 1})
     slider.addEventListener('input', () => {
       const wanted = Object.fromEntries(Object.keys(LIMITS).map(k => [k, get(k).valueAsNumber]))
       if (name === 'D' || name === 'S') wanted.T = Math.round(share * most(wanted))
-      schedule(allowed(wanted))
+      choose(allowed(wanted))
     })
   }
   for (const name of Object.keys(SETTINGS))
-    get(name).addEventListener('click', () => schedule(SETTINGS[name]))
+    get(name).addEventListener('click', () => choose(SETTINGS[name]))
+  // A hash without = is a place on the page, not a setting.
+  const given = () => location.hash.includes('=')
   const fromAddress = () => allowed(Object.fromEntries(new URLSearchParams(location.hash.slice(1))))
-  addEventListener('hashchange', () => schedule(fromAddress()))
-  const redraw = () => { prepare(); schedule(latest) }
-  addEventListener('resize', redraw)
+  addEventListener('hashchange', () => { if (given()) schedule(fromAddress()) })
+  const redraw = () => { prepare(); schedule(waiting ?? latest) }
+  new ResizeObserver(redraw).observe(get('map'))
   new MutationObserver(redraw).observe(document.documentElement, {attributeFilter: ['data-theme']})
   prepare()
   update(fromAddress())
+}
+
+// What the reader chooses goes into the address too, but not at each step of a slider: browsers
+// refuse to change it so often.
+let saving
+function choose(setting) {
+  schedule(setting)
+  clearTimeout(saving)
+  saving = setTimeout(() => history.replaceState(null, '', '#' + new URLSearchParams(setting)), 300)
 }
 
 // What only changes with the window or the theme: the canvases' sizes and two colours.
@@ -226,15 +238,18 @@ function prepare() {
 // At most one update for each frame, with the latest setting.
 let waiting
 function schedule(setting) {
-  if (!waiting) requestAnimationFrame(() => { update(waiting); waiting = undefined })
+  if (!waiting)
+    requestAnimationFrame(() => {
+      const now = waiting
+      waiting = undefined
+      update(now)
+    })
   waiting = setting
 }
 
-let latest, saving
+let latest
 function update(setting) {
   latest = setting
-  clearTimeout(saving) // browsers refuse to change the address at every step of a slider
-  saving = setTimeout(() => history.replaceState(null, '', '#' + new URLSearchParams(setting)), 300)
   const capacity = most(setting)
   if (setting.T !== Math.round(share * capacity)) share = setting.T / capacity
   get('T').max = capacity
@@ -271,12 +286,13 @@ function plot(svg, values, line, name, low = 0, high = 1) {
   const text = (kind, left, top, words) => `<text class="${kind}" x="${left}" y="${top}">${words}</text>`
   const across = (kind, top) => `<path class="${kind}" d="M40 ${top}H346"/>`
   svg.innerHTML =
-    ticks.map(v => across('grid', y(v)) + text('tick', 36, y(v) + 4, v)).join('') +
-    across('line', y(line)) + text('name', 350, y(line) + 4, name) +
+    ticks.map(v => across('grid', y(v)) + text('tick', 36, y(v) + 5, v)).join('') +
+    across('line', y(line)) + text('name', 350, y(line) + 5, name) +
     `<polyline class="path" points="${values.map((v, k) => `${x(k)},${y(v)}`).join(' ')}"/>` +
     values.map((v, k) =>
       `<circle class="dot" cx="${x(k)}" cy="${y(v)}" r="4.5"/>` +
-      text('value', x(k), y(v) - 10, label(v)) + text('layer', x(k), 214, k + 1)).join('')
+      text('value', x(k), y(v) - 10, label(v)) + text('layer', x(k), 216, k + 1)).join('') +
+    text('tick', 36, 216, 'layer')
   svg.setAttribute('aria-label', `${svg.dataset.title}: ` + values.map((value, k) =>
     `layer ${k + 1}: ${label(value)}`).join(', '))
 }

@@ -210,7 +210,7 @@ def derived_first_layer(table: Table, *, n: int, z: int) -> dict[tuple[str, str]
 
 
 def derived_rotation_active(table: Table, *, n: int, z: int, layer: int) -> float:
-    """E|delta x|^2 of an active circuit with every term of 6.41 right, but no ReLU at work.
+    """E|delta x|^2 of an active circuit with every term of 6.41 right, but no ReLU (C9.2).
 
     Layer 1 is exact; each later layer adds self, others and previous. Every layer turns what came
     before by the circuit's angle, which makes others uncorrelated with it. Not so self, which is
