@@ -177,6 +177,17 @@ def test_a_link_within_the_page_leaves_the_setting(explorer: Page) -> None:
     assert explorer.url == place  # not replaced by a setting before a reader moves anything
 
 
+def test_the_map_is_there_when_the_page_is_printed(explorer: Page) -> None:
+    drawn = """async () => {
+      dispatchEvent(new Event('beforeprint'))
+      for (let step = 0; step < 2; step++) await null
+      return strips.map(map => map.getContext('2d').getImageData(0, 0, map.width, map.height).data)
+        .every(pixels => pixels.some(value => value > 0))
+    }"""
+    explorer.emulate_media(color_scheme="dark")
+    assert explorer.evaluate(drawn)
+
+
 @pytest.mark.parametrize("scripts", [True, False])
 def test_the_figure_stands_in_where_scripts_are_off(
     browser: Browser, book: str, scripts: bool

@@ -7,7 +7,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 KEPT = re.compile(r" |>>>|.*\S {3,}\S", re.DOTALL)  # formulas, examples, tables
-ENTRY = re.compile(r"\w+(, \w+| \([^)]*\))*: ")  # "w: (T, d, d) when ..."
+ENTRY = re.compile(r"[A-Za-z]\w*(, \w+| \([^)]*\))*: ")  # "w: (T, d, d) when ..."
 
 
 def as_text(
@@ -25,7 +25,7 @@ def as_text(
 def _joined(lines: list[str]) -> list[str]:
     joined = lines[:1]
     for line in lines[1:]:
-        if ENTRY.match(line):
+        if ENTRY.match(lines[0]) and ENTRY.match(line):
             joined.append(line)
         else:
             joined[-1] += " " + line.strip()

@@ -3,7 +3,7 @@ const every = selector => [...document.querySelectorAll(selector)]
 // A formula inside a line that is wider than the line scrolls in its own box.
 function fitFormulas() {
   for (const formula of every('mjx-container:not([display])')) {
-    formula.classList.remove('wide')
+    formula.classList.remove('wide', 'more')
     const line = formula.closest('p, li, td, dd, figcaption, div')
     formula.classList.toggle('wide', formula.firstChild.offsetWidth > line.clientWidth)
   }
@@ -34,7 +34,7 @@ function fitTables() {
 function hint(box) {
   box.classList.toggle('more', box.scrollLeft + box.clientWidth < box.scrollWidth - 1)
   if (box.scrollWidth > box.clientWidth) box.tabIndex = 0
-  else box.removeAttribute('tabindex')
+  else if (!box.matches('mjx-container')) box.removeAttribute('tabindex') // MathJax sets its own
 }
 const scrolling = '.figure-box, .bd-article pre, .bd-article table, mjx-container[display], mjx-container.wide'
 
@@ -50,7 +50,7 @@ addEventListener('load', () => {
   const later = new ResizeObserver(() => requestAnimationFrame(fit)) // the window, or what folds
   later.observe(document.querySelector('article') ?? document.body)
 })
-addEventListener('scroll', ({target}) => { if (target !== document) hint(target) }, true)
+addEventListener('scroll', ({target}) => { if (target.matches?.(scrolling)) hint(target) }, true)
 
 // The meaning of a term, which the mouse sees as the link's title, for the keyboard and for fingers:
 // there the first tap shows it, and the second follows the link.
@@ -65,15 +65,20 @@ function tell(term) {
 }
 addEventListener('load', () => {
   let tapped
+  const forget = () => { tell(); tapped = undefined }
   for (const term of every('a:has(> .term)')) {
     term.addEventListener('focus', () => { if (term.matches(':focus-visible')) tell(term) })
-    term.addEventListener('blur', () => { tell(); tapped = undefined })
+    term.addEventListener('blur', forget)
     term.addEventListener('click', event => {
       if (tapped === term || !matchMedia('(hover: none)').matches) return
       event.preventDefault()
       tell(tapped = term)
     })
   }
+  addEventListener('pointerdown', ({target}) => { // on iOS a tap elsewhere is no blur
+    if (!target.closest?.('a:has(> .term)')) forget()
+  })
+  addEventListener('pagehide', forget) // Back shows the page as it was left
 })
 addEventListener('keydown', ({key}) => { if (key === 'Escape') tell() })
 

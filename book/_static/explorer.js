@@ -206,12 +206,14 @@ function start() {
   // A hash without = is a place on the page, not a setting.
   const given = () => location.hash.includes('=')
   const fromAddress = () => allowed(Object.fromEntries(new URLSearchParams(location.hash.slice(1))))
-  addEventListener('hashchange', () => { if (given()) schedule(fromAddress()) })
-  const redraw = () => { prepare(); schedule(waiting ?? latest) }
+  addEventListener('hashchange', () => {
+    clearTimeout(saving)
+    if (given()) schedule(fromAddress())
+  })
+  const redraw = () => { prepare(); update(waiting ?? latest) } // at once: a print waits for no frame
+  latest = fromAddress() // drawn when the map is first observed
   new ResizeObserver(redraw).observe(get('map'))
   new MutationObserver(redraw).observe(document.documentElement, {attributeFilter: ['data-theme']})
-  prepare()
-  update(fromAddress())
 }
 
 // What the reader chooses goes into the address too, but not at each step of a slider: browsers
