@@ -199,6 +199,16 @@ def test_the_search_finds_a_symbol(browser: Browser, book: str) -> None:
     assert early(browser, book, "χ", "04_embedding_matrix", 1)
 
 
+@pytest.mark.usefixtures("book")
+def test_docstrings_are_whole_paragraphs_and_what_belongs_together_stays_on_a_line() -> None:
+    api = (BOOK / "book/api.html").read_text()
+    assert "uncorrelated weights, is only reported: it need not hold" in api
+    assert "&lt;factory&gt;" not in api
+    readout = (BOOK / "book/05_readout.html").read_text()
+    assert "D\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1000" in readout
+    assert '<span class="whole">(<span class="math' in readout
+
+
 def test_a_chapter_can_be_downloaded_and_says_how_to_run_it(browser: Browser, book: str) -> None:
     with opened(browser, f"{book}/book/04_embedding_matrix.html") as page:
         links = page.locator("a[download], a.btn-download-source-button")
