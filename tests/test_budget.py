@@ -304,7 +304,7 @@ def test_rotations_lose_and_gain_no_indicator_by_delta_w() -> None:
     for layer in (2, 3, 4):
         parts = error_budget(network, A, a, active, layer)
         for name in ("self", "others_delta_w"):
-            assert not parts[name][..., :2].any()
+            assert parts[name][..., :2].abs().max() < 1e-14  # rounding of W
             assert parts[name][..., 2:].any()
 
 

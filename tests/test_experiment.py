@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 import cisp.experiment
+import cisp.sweeps
 from cisp import (
     Measurement,
     Network,
@@ -504,7 +505,7 @@ def test_finished_cells_are_remembered(
     for option in ({"samples": 21}, {"L": 4}, {"make": steps}, {"allocate": by_hand}):
         sweep(grid[:1], **{**every_key, **option})
     assert len(cells.starts(folder)) == 12
-    monkeypatch.setattr(cisp.experiment, "_code", lambda *_: "other source")
+    monkeypatch.setattr(cisp.sweeps, "digest", lambda *_: "other source")
     sweep(grid[:1], **every_key)
     assert len(cells.starts(folder)) == 13
 
@@ -588,19 +589,6 @@ def test_a_control_with_more_overlap_can_be_swept() -> None:
     with pytest.raises(ValueError, match="at most max_overlap=1 are allowed"):
         cisp.sweep([cell], allocate=cisp.random_subsets)
     assert len(cisp.sweep([cell], allocate=cisp.random_subsets, max_overlap=3))
-
-
-def test_the_key_of_a_kept_cell_knows_the_source_of_its_functions() -> None:
-    def run(network: cisp.Network) -> int:
-        return 1
-
-    first = cisp.experiment._code(run)
-
-    def run(network: cisp.Network) -> int:  # type: ignore[no-redef]
-        return 2
-
-    assert cisp.experiment._code(run) != first
-    assert cisp.experiment._code(partial(run)) == cisp.experiment._code(run)
 
 
 def test_where_errors_are_nan_the_rows_stay() -> None:

@@ -1,16 +1,19 @@
 """What pages keep and enter: sweeps under the code that made them, and the ledger's verdicts."""
 
-import ast
 import importlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
+
+import cisp
 
 BOOK = Path(__file__).parent.parent / "book"
 CALLS: list[int] = []
@@ -41,40 +44,47 @@ def entered(claims: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[dict[st
     return rows
 
 
-@pytest.mark.parametrize("name", ["figures_8_to_11", "figures_8_to_11_masked", "first_layer"])
-def test_the_kept_sweeps_are_of_this_code(
-    kept: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def recomputed(**parameters: object) -> pd.DataFrame:
-        raise AssertionError(f"{name} is stale: run python kept.py in book/")
+class StaleError(Exception):
+    """A table is about to be made again."""
 
-    monkeypatch.setattr(kept.cisp, "sweep", recomputed)
-    assert len(getattr(kept, name)()) == 41 * 4 * (4 if name == "first_layer" else 20)
+
+def recomputed(*_: object, **__: object) -> None:
+    raise StaleError("run python -m studies in book/")
 
 
 @pytest.mark.parametrize(
-    ("room", "name", "rows"),
+    ("study", "name", "rows"),
     [
-        ("kept", "figures_8_to_11_predicted", 41 * 4 * 20),
-        ("kept", "chosen_networks", 23 * 16 + 4 * 8),  # 4 with another step have no rotations
-        ("kept", "critical_lines", 33),
-        ("kept", "redundancy_predicted", 7 * 2 * 20),
-        ("ablations", "ablations", 14 * 4),
+        ("grid", "figures_8_to_11", 41 * 4 * 20),
+        ("grid", "figures_8_to_11_masked", 41 * 4 * 20),
+        ("grid", "first_layer", 41 * 4 * 4),
+        ("grid", "figures_8_to_11_predicted", 41 * 4 * 20),
+        ("chosen", "chosen_networks", 23 * 16 + 4 * 8),  # 4 with another step have no rotations
+        ("critical", "critical_lines", 33),
+        ("redundancy", "redundancy_predicted", 7 * 2 * 20),
+        ("ablation", "ablations", 14 * 4),
+        ("frontier", "frontier", 48),
     ],
 )
-def test_the_kept_predictions_are_of_this_code(
-    kept: ModuleType, room: str, name: str, rows: int, monkeypatch: pytest.MonkeyPatch
+def test_the_kept_tables_are_of_this_code(
+    kept: ModuleType, study: str, name: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def recomputed(**_: object) -> None:
-        raise AssertionError(f"{name} is stale: run python {room}.py in book/")
-
-    page = importlib.import_module(room)
-    monkeypatch.setattr(page.joblib, "Parallel", recomputed)
+    page = importlib.import_module(f"studies.{study}")
+    for making in ("Parallel", "delayed"):
+        monkeypatch.setattr(joblib, making, recomputed)
+    monkeypatch.setattr(cisp, "sweep", recomputed)
+    monkeypatch.setattr(cisp, "measure", recomputed)
     assert len(getattr(page, name)()) == rows
 
 
+def test_every_study_is_made_again_by_one_command(kept: ModuleType) -> None:
+    every = importlib.import_module("studies.__main__").ALL
+    data = {path.stem for path in (BOOK / "data").glob("*.csv")}
+    assert len(every) == len(data)
+
+
 def test_a_kept_prediction_is_what_the_code_gives(kept: ModuleType) -> None:
-    fresh = kept.cisp.density_evolution(T=300, D=1000, S=6, z=2, L=5).errors
+    fresh = cisp.density_evolution(T=300, D=1000, S=6, z=2, L=5).errors
     stored = pd.read_csv(BOOK / "data" / "predicted.csv", comment="#")
     stored = stored.query("T == 300 and D == 1000 and z == 2")
     assert list(stored.circuits) == list(fresh.circuits)
@@ -84,7 +94,7 @@ def test_a_kept_prediction_is_what_the_code_gives(kept: ModuleType) -> None:
 
 def test_a_kept_sweep_is_what_the_code_gives(kept: ModuleType) -> None:
     cells = [{"T": 200, "D": 800, "S": 6, "z": 1, "seed": seed} for seed in range(16)]
-    again = kept.cisp.sweep(cells, samples=500, L=5, progress=False)
+    again = cisp.sweep(cells, samples=500, L=5, progress=False)
     fresh = again.groupby(["layer", "quantity", "circuits"]).mse.mean()
     stored = pd.read_csv(BOOK / "data" / "figures_8_to_11.csv", comment="#")
     stored = stored.query("T == 200 and D == 800 and z == 1")
@@ -101,99 +111,65 @@ def test_a_table_is_made_again_when_its_parameters_or_its_code_change(
     for scale in (1, 1, 2, 2):
         assert kept.kept("toy", toy, scale=scale).value.item() == scale * 1.5
     assert CALLS == [1, 2]
-    monkeypatch.setattr(kept, "MEASURING", ("arguments",))
+    monkeypatch.setattr(kept, "digest", lambda *_, **__: "other code")
     kept.kept("toy", toy, scale=2)
     assert CALLS == [1, 2, 2]
 
 
-def test_comments_and_layout_do_not_change_the_fingerprint(
-    kept: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kept, "MEASURING", ("room",))
-    monkeypatch.setattr(kept.cisp, "__file__", str(tmp_path / "__init__.py"))
-    prints = []
-    for text in ("x = f(1, 2)", "x = f(1,  2)  # why", "x = f(1, 3)"):
-        (tmp_path / "room.py").write_text(text)
-        prints.append(kept.fingerprint(kept.grid))
-    assert prints[0] == prints[1] != prints[2]
-
-
-def test_what_only_describes_code_does_not_change_the_fingerprint(kept: ModuleType) -> None:
-    plain = kept.bare("def f(x, y=1):\n    z = x + y\n    return z")
-    described = kept.bare(
-        'import numpy as np\nArray = Float[np.ndarray, "a"]\n\n'
-        'def f(x: Array, y: int = 1) -> Array:\n    """The sum."""\n    z = x + y\n    return z'
-    )
-    assert plain == described != kept.bare("def f(x, y=2):\n    z = x + y\n    return z")
-
-
-def test_a_newer_python_with_more_fields_in_its_trees_keeps_the_fingerprint(
-    kept: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parse, text = ast.parse, "def f(x):\n    return x"
-
-    def newer(text: str) -> ast.Module:
-        tree = parse(text)
-        tree.body[0]._fields += ("type_params",)  # type: ignore[misc]  # as in Python 3.12
-        tree.body[0].type_params = []  # type: ignore[attr-defined]
-        return tree
-
-    before = kept.bare(text)
-    with monkeypatch.context() as patched:
-        patched.setattr(ast, "parse", newer)
-        after = kept.bare(text)
-    assert after == before
-
-
 @pytest.mark.parametrize(
-    ("name", "what", "entry", "value"),
+    ("study", "name", "old", "new"),
     [
-        ("figures_8_to_11", "PAIRS", 800, (200,)),
-        ("first_layer", "NAMES", 0, {}),
-        ("chosen_networks", "CHOSEN", 0, ()),
-        ("chosen_networks", "NAMES", 1, {}),
-        ("critical_lines", "NAMES", 2, {}),
+        ("grid", "figures_8_to_11", "800: (200, 300)", "800: (200,)"),
+        ("grid", "first_layer", '"masked": cisp.measure_masked', '"masked": cisp.measure'),
+        ("chosen", "chosen_networks", "(1000, 900, 3, 1", "(1000, 900, 3, 2"),
+        ("chosen", "critical_lines", '"random": cisp.random_subsets', '"random": None'),
+        ("critical", "critical_lines", "(2, 0.6), (4, 0.6)", "(2, 0.6)"),
+        ("ablation", "ablations", "SEEN = 1e-3", "SEEN = 1e-4"),
+        ("grid", "ablations", "800: (200, 300)", "800: (200,)"),
+        ("frontier", "frontier", "STEP = 1500, range(3), 1.07", "STEP = 1500, range(3), 1.08"),
     ],
 )
 def test_a_table_is_stale_when_a_list_behind_it_changes(
-    kept: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, what: str, entry: int, value: Any
+    kept: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    study: str,
+    name: str,
+    old: str,
+    new: str,
 ) -> None:
-    class StaleError(Exception):
-        pass
-
-    def recomputed(*_: object, **__: object) -> None:
-        raise StaleError
-
-    monkeypatch.setattr(kept.joblib, "Parallel", recomputed)
-    monkeypatch.setattr(kept.cisp, "sweep", recomputed)
-    old = getattr(kept, what)
-    try:
-        before, old[entry] = old[entry], value
-        with pytest.raises(StaleError):
-            getattr(kept, name)()
-    finally:
-        old[entry] = before
+    page = {table.__name__: table for table in importlib.import_module("studies.__main__").ALL}[
+        name
+    ]
+    shutil.copytree(kept.STUDIES, tmp_path / "studies")
+    monkeypatch.setattr(kept, "STUDIES", tmp_path / "studies")
+    for making in ("Parallel", "delayed"):
+        monkeypatch.setattr(joblib, making, recomputed)
+    monkeypatch.setattr(cisp, "sweep", recomputed)
+    monkeypatch.setattr(cisp, "measure", recomputed)
+    page()  # the copy says the same
+    file = tmp_path / "studies" / f"{study}.py"
+    assert file.read_text().count(old) == 1
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(StaleError):
+        page()
 
 
 @pytest.mark.parametrize(
     ("embedding", "z"),
     [("post", 1), ("post", 2), ("tuned", 1), ("tuned", 2), ("extrinsic", 2), ("extrinsic_12", 2)],
 )
-def test_the_frontier_is_where_the_code_puts_it(
-    monkeypatch: pytest.MonkeyPatch, embedding: str, z: int
-) -> None:
-    monkeypatch.syspath_prepend(str(BOOK.parent / "benchmarks"))
-    frontier = importlib.import_module("frontier")
-    stored = pd.read_csv(BOOK / "data" / "frontier.csv")
+def test_the_frontier_is_where_the_code_puts_it(kept: ModuleType, embedding: str, z: int) -> None:
+    frontier = importlib.import_module("studies.frontier")
+    stored = frontier.frontier()
     stored = stored.query(f"embedding == '{embedding}' and D == 1000 and z == {z}")
     assert not stored.empty
     make = getattr(frontier, embedding)
     for cell in stored.itertuples():
         exponent = round(np.log(cell.T) / np.log(frontier.STEP))
         assert round(frontier.STEP**exponent) == cell.T
-        criterion = ("worst", "mean").index(cell.criterion)
-        assert frontier.check(make, exponent, 1000, z)[criterion]
-        assert not frontier.check(make, exponent + 1, 1000, z)[criterion]
+        assert frontier.check(make, exponent, 1000, z)[cell.criterion]
+        assert not frontier.check(make, exponent + 1, 1000, z)[cell.criterion]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The check on counts that every module shares."""
+"""The checks that every room shares."""
 
 from operator import index
 
@@ -13,3 +13,12 @@ def count(name: str, value: object, *, low: int = 1, high: int | None = None) ->
     if isinstance(value, bool) or number < low or (high is not None and number > high):
         raise ValueError(f"{name}={value!r} is not allowed; {name} must be {allowed}")
     return number
+
+
+def positions(D: int, d: int) -> int:
+    """n = D/d, the positions in a block, or a ValueError if d does not divide D."""
+    if count("D", D) % d:
+        raise ValueError(
+            f"D={D} is not divisible by the circuits' d={d}; D must be a multiple of {d}"
+        )
+    return D // d

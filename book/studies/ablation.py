@@ -8,17 +8,18 @@ from typing import Any
 from unittest.mock import patch
 
 import joblib
-import kept
 import numpy as np
 import pandas as pd
+from kept import kept
 from scipy.stats import binom
 from tqdm import tqdm
 
 import cisp
 from cisp.crowds import Crowd
+from studies.grid import PAIRS, figures_8_to_11
 
-PAIRS = [(D, T) for D, Ts in kept.PAIRS.items() for T in Ts]
-CELLS = [(*PAIRS[5 * k], 1 + k % 4) for k in range(9)]  # every fifth pair, z in turn: D, T, z
+EVERY = [(D, T) for D, Ts in PAIRS.items() for T in Ts]
+CELLS = [(*EVERY[5 * k], 1 + k % 4) for k in range(9)]  # every fifth pair, z in turn: D, T, z
 SEEN = 1e-3  # the post's indicators of active circuits are exact in cells below
 
 Changes = list[tuple[Any, str, Any]]  # where, which attribute, its new value
@@ -126,7 +127,7 @@ def ablation(*, L: int) -> pd.DataFrame:
     run = joblib.Parallel(n_jobs=2)
     found = pd.concat(run(joblib.delayed(one_left_out)(*job) for job in tqdm(jobs)))
     keys = ["T", "D", "z", "layer", "quantity", "circuits"]
-    both = found.merge(kept.figures_8_to_11(), on=keys, suffixes=("_predicted", ""))
+    both = found.merge(figures_8_to_11(), on=keys, suffixes=("_predicted", ""))
     exact = (both.quantity == "indicator") & (both.circuits == "active") & (both.mse < SEEN)
     both = both[(both.layer > 2) & ~exact]
     both["off"] = np.log(both.mse / both.mse_predicted)
@@ -142,10 +143,4 @@ def ablation(*, L: int) -> pd.DataFrame:
 
 def ablations() -> pd.DataFrame:
     """One ingredient left out at a time, or one number of the numerics changed, on 9 cells."""
-    measured = kept.fingerprint(kept.grid, behind=kept.GRID)
-    behind = (changes, still, one_left_out, CELLS, SEEN, measured)
-    return kept.kept("ablation", ablation, rooms=kept.PREDICTING, behind=behind, L=4)
-
-
-if __name__ == "__main__":
-    print(ablations().round(3).to_string())
+    return kept("ablation", ablation, L=4)

@@ -1,0 +1,29 @@
+"""Make every kept table again whose code has changed: `python -m studies`, in book/."""
+
+from studies.ablation import ablations
+from studies.chosen import chosen_networks
+from studies.critical import critical_lines
+from studies.frontier import frontier
+from studies.grid import (
+    figures_8_to_11,
+    figures_8_to_11_masked,
+    figures_8_to_11_predicted,
+    first_layer,
+)
+from studies.redundancy import redundancy_predicted
+
+ALL = (
+    first_layer,
+    figures_8_to_11,
+    figures_8_to_11_masked,
+    figures_8_to_11_predicted,
+    chosen_networks,
+    redundancy_predicted,
+    critical_lines,
+    ablations,
+    frontier,
+)
+
+if __name__ == "__main__":
+    for table in ALL:
+        print(table.__name__, len(table()), "rows", flush=True)

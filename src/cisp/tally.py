@@ -1,0 +1,148 @@
+"""What is kept of many runs: running sums of errors, worst cases, and the tables made of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cisp.network import Network
+
+ON = 1e-4  # a neuron above this counts as active (post, figure 7)
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Error statistics of a network over many inputs, as tidy tables.
+
+    errors: z, layer, quantity, circuits ("active" or "inactive"), mse (mean squared norm of
+        estimate minus truth, 4.1 and 4.2), mse_stderr (standard error over inputs), worst (largest
+        norm over circuits and inputs), samples (inputs), worst_circuit, worst_active, worst_a0: the
+        circuit, and the input (active circuits and their a^0) that gave the worst.
+    activity: z, layer, block, fraction of the block's neurons above 1e-4.
+    circuits: z, layer, quantity, circuit, mse, samples: each circuit where it is active.
+    """
+
+    errors: pd.DataFrame
+    activity: pd.DataFrame
+    circuits: pd.DataFrame
+
+
+class Tally:
+    """Running float64 sums of what `measure` reports; axes (layer, quantity, active or not)."""
+
+    def __init__(self, network: Network, z: int) -> None:
+        self.z, self.T, self.S, self.n = z, network.T, network.S, network.n
+        readouts = network.circuits.readouts or {"activations": torch.eye(network.d)}
+        self.names = list(readouts)
+        kind = torch.promote_types(network.w.dtype, torch.float32)
+        self.maps = torch.cat(list(readouts.values())).to(network.w.device, kind)  # one matrix
+        ends = np.cumsum([len(m) for m in readouts.values()]).tolist()
+        self.rows = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
+        shape = (network.L, len(self.names), 2)
+        self.samples = 0
+        self.sums, self.squares = self.maps.new_zeros(2, *shape, dtype=torch.float64)
+        self.worst = np.full(shape, -1.0)
+        self.where: dict[tuple[int, int, int], tuple[int, Tensor, Tensor]] = {}
+        self.on = self.sums.new_zeros(network.L, network.d)
+        self.each = self.sums.new_zeros(network.L, len(self.names), network.T)
+        self.times = self.sums.new_zeros(network.T)
+
+    def add(
+        self,
+        stream: Iterator[tuple[Tensor, Tensor]],
+        a: Float[Tensor, "layers batch z d"],
+        active: Int[Tensor, "batch z"],
+        a0: Float[Tensor, "batch z d"],
+    ) -> None:
+        """Take in one batch: what `Network.stream` yields, and the oracle's a^1..a^L."""
+        inputs = torch.arange(len(active), device=active.device).unsqueeze(1)
+        on, picked, totals, kind = [], [], [], self.maps.dtype
+        for layer, (A, gathered) in enumerate(stream):
+            on.append(torch.gt(A, ON, out=torch.empty_like(A, dtype=kind)).sum(2).sum(0))
+            read = self.maps @ gathered.to(kind)  # T k batch
+            picked.append(read[active, :, inputs])
+            read[active, :, inputs] = 0.0
+            totals.append(read.square_().sum(0))
+            for q, rows in enumerate(self.rows):
+                of_others = sum(read[:, rows].unbind(1)[1:], read[:, rows.start])
+                largest = of_others.amax(0)
+                top = float(largest.amax()) / self.S**2
+                if top > self.worst[layer, q, 1]:
+                    at = int(largest.argmax())
+                    circuit = int(of_others[:, at].argmax())
+                    self._note((layer, q, 1), top, circuit, active[at], a0[at])
+        squared = (torch.stack(picked) / self.S - a.to(kind) @ self.maps.T).square()  # L batch z k
+        of_active = torch.stack([squared[..., rows].sum(-1) for rows in self.rows], 1)
+        summed = torch.stack(totals).double() / (self.S**2 * (self.T - self.z))
+        of_others = torch.stack([summed[:, rows].sum(1) for rows in self.rows], 1)
+        per_input = torch.stack([of_active.mean(-1, dtype=torch.float64), of_others], 2)
+        self.samples += len(active)
+        self.sums += per_input.sum(-1)
+        self.squares += per_input.square().sum(-1)
+        self.on += torch.stack(on)
+        each = of_active.flatten(2).double()
+        self.each.scatter_add_(2, active.flatten().expand_as(each), each)
+        self.times += active.flatten().bincount(minlength=self.T)
+        for (layer, q), top in np.ndenumerate(of_active.amax((2, 3)).cpu().numpy()):
+            if top > self.worst[layer, q, 0]:
+                at, place = divmod(int(of_active[layer, q].argmax()), self.z)
+                self._note((layer, q, 0), float(top), int(active[at, place]), active[at], a0[at])
+
+    def _note(
+        self, key: tuple[int, int, int], top: float, circuit: int, active: Tensor, a0: Tensor
+    ) -> None:
+        self.worst[key] = top
+        self.where[key] = circuit, active.clone(), a0.clone()
+
+    def merge(self, later: "Tally") -> None:
+        """Add the sums of a later part of the same run."""
+        for name in ("samples", "sums", "squares", "on", "each", "times"):
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        for key, (circuit, active, a0) in later.where.items():
+            if later.worst[key] > self.worst[key]:
+                self._note(key, later.worst[key], circuit, active, a0)
+
+    def result(self) -> Measurement:
+        """The tables of a finished run."""
+        errors, circuits = [], []
+        mean = self.sums / self.samples
+        variance = (self.squares / self.samples - mean.square()).clamp(min=0)
+        stderr = (variance / (self.samples - 1)).sqrt()  # nan for a single input
+        unknown = (-1, torch.zeros(0, dtype=torch.int64), torch.zeros(0))  # where errors are nan
+        for row, q, k in np.ndindex(*self.worst.shape):
+            if k == 1 and self.z == self.T:
+                continue  # no circuit is inactive
+            fine = not bool(mean[row, q, k].isnan())
+            circuit, active, a0 = self.where[row, q, k] if fine else unknown
+            errors.append(
+                {
+                    "z": self.z,
+                    "layer": row + 1,
+                    "quantity": self.names[q],
+                    "circuits": ("active", "inactive")[k],
+                    "mse": float(mean[row, q, k]),
+                    "mse_stderr": float(stderr[row, q, k]),
+                    "worst": float(self.worst[row, q, k] ** 0.5) if fine else float("nan"),
+                    "samples": self.samples,
+                    "worst_circuit": circuit,
+                    "worst_active": tuple(active.tolist()),
+                    "worst_a0": a0.cpu().numpy(),
+                }
+            )
+        fraction = (self.on / (self.samples * self.n)).cpu().numpy()
+        activity = [
+            {"z": self.z, "layer": row + 1, "block": block, "fraction": float(value)}
+            for (row, block), value in np.ndenumerate(fraction)
+        ]
+        for row, quantities in enumerate((self.each / self.times).cpu().numpy()):
+            for name, mse in zip(self.names, quantities, strict=True):
+                head = {"z": self.z, "layer": row + 1, "quantity": name}
+                times = self.times.cpu().numpy()
+                tail = {"circuit": range(self.T), "mse": mse, "samples": times.astype(int)}
+                circuits.append(pd.DataFrame({**head, **tail}))
+        frame = pd.concat(circuits, ignore_index=True)
+        return Measurement(pd.DataFrame(errors), pd.DataFrame(activity), frame)

@@ -1,0 +1,143 @@
+"""The key of what is kept: it changes with what code does, not with where or how it is written."""
+
+import ast
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import cisp
+from cisp import digest
+from cisp.digest import bare
+
+FILES = {
+    "root.py": """
+from room import helper as h
+
+def root(x):
+    return h(x) + 1
+""",
+    "room.py": """
+LIMIT = 3
+
+def helper(x):
+    return _inner(x) + LIMIT
+
+def _inner(x):
+    return 2 * x
+
+def stranger(x):
+    return -x
+""",
+    "other.py": """
+def _inner(x):
+    return 5 * x
+""",
+}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of three files in place of cisp."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(digest, "PACKAGE", tmp_path)
+    return tmp_path
+
+
+def key(package: Path) -> str:
+    """The digest of `root`, with its code read anew."""
+    scope: dict[str, object] = {}
+    text = (package / "root.py").read_text()
+    tree = ast.parse(text)
+    node = next(x for x in tree.body if isinstance(x, ast.FunctionDef))
+    names = digest._mentioned(node)
+    scope["found"] = ("", "root", bare(node), {"helper" if n == "h" else n for n in names})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digest, "_itself", lambda _: scope["found"])
+        return digest.digest(len)
+
+
+def changed(package: Path, file: str, old: str, new: str) -> bool:
+    """Whether a change of one file changes the key."""
+    before = key(package)
+    text = (package / file).read_text()
+    assert text.count(old) == 1
+    (package / file).write_text(text.replace(old, new))
+    return key(package) != before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "matters"),
+    [
+        ("room.py", "LIMIT = 3", "LIMIT = 4", True),
+        ("room.py", "2 * x", "3 * x", True),
+        ("room.py", "+ LIMIT", "- LIMIT", True),
+        ("room.py", "-x", "x", False),  # nobody mentions stranger
+        ("other.py", "5 * x", "6 * x", False),  # a private name of another file
+        ("room.py", "LIMIT = 3", "LIMIT =  3  # why", False),
+        ("room.py", "def helper(x):", 'def helper(x: int = 0, /) -> int:\n    """What."""', True),
+        ("room.py", "def _inner(x):", 'def _inner(x: int) -> int:\n    """What."""', False),
+        ("room.py", "LIMIT = 3", "import os\nfrom typing import Any\n\nLIMIT = 3", False),
+        ("room.py", "LIMIT = 3", 'LIMIT = 3\nArray = Float[np.ndarray, "a"]', False),
+    ],
+)
+def test_the_digest_changes_with_what_is_reached_and_with_nothing_else(
+    package: Path, file: str, old: str, new: str, matters: bool
+) -> None:
+    assert changed(package, file, old, new) == matters
+
+
+def test_moving_a_definition_with_its_private_ones_changes_nothing(package: Path) -> None:
+    before = key(package)
+    (package / "deep").mkdir()
+    (package / "room.py").rename(package / "deep" / "elsewhere.py")
+    assert key(package) == before
+    assert changed(package, "deep/elsewhere.py", "LIMIT = 3", "LIMIT = 4")  # a subfolder is seen
+
+
+def test_a_definition_that_moves_away_alone_changes_nothing(package: Path) -> None:
+    before = key(package)
+    text = (package / "room.py").read_text()
+    (package / "room.py").write_text(text.replace("LIMIT = 3", ""))
+    (package / "other.py").write_text(FILES["other.py"] + "\nLIMIT = 3\n")
+    assert key(package) == before
+
+
+def test_functions_of_the_users_own_are_told_apart() -> None:
+    def run(network: cisp.Network) -> int:
+        return 1
+
+    first = digest.digest(run)
+
+    def run(network: cisp.Network) -> int:  # type: ignore[no-redef]
+        return 2
+
+    assert digest.digest(run) != first
+    assert digest.digest(partial(run)) == digest.digest(run)
+    assert digest.digest(run, cisp.prime_steps) != digest.digest(run, cisp.random_subsets)
+    assert digest.digest(run, len) != digest.digest(run)
+
+
+def test_a_sweep_reaches_network_and_measurement_but_no_theory_and_no_plot() -> None:
+    found: set[str] = set()
+
+    def spy(path: Path) -> list[digest.Definition]:
+        return [(f, n, f"{Path(f).stem}.{n}", m) for f, n, _, m in original(path)]
+
+    original = digest._definitions
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digest, "_definitions", spy)
+        patch.setattr(digest, "sorted", lambda names: found.update(names) or [], raising=False)
+        digest.digest(cisp.sweep)
+    reached = {name.partition(".")[0] for name in found if name.count(".") == 1}
+    assert {"network", "wiring", "tally", "experiment", "circuits", "allocation"} <= reached
+    assert not {"theory", "plots", "post", "derived", "crowd", "budget"} & reached
+
+
+def test_a_newer_python_with_more_fields_in_its_trees_keeps_the_text() -> None:
+    text = "def f(x):\n    return x"
+    newer = ast.parse(text)
+    newer.body[0]._fields += ("type_params",)  # type: ignore[misc]  # as in Python 3.12
+    newer.body[0].type_params = []  # type: ignore[attr-defined]
+    assert bare(newer) == bare(ast.parse(text))

@@ -1,0 +1,100 @@
+"""The check that one circuit alone wakes nobody, against dense weights and every pair."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import cisp
+from cisp import Extrinsic, Network, SmallCircuits, conditional_rotations
+from cisp.silence import _below, check_silence
+
+
+def built(circuits: SmallCircuits, *, S: int, n: int, seed: int) -> Network:
+    """The extrinsic network without its check."""
+    table = cisp.transversal_design(T=circuits.T, n=n, S=S)
+    table = torch.from_numpy(table[np.random.default_rng(seed).permutation(circuits.T)])
+    return Network(circuits, Extrinsic(table.repeat(circuits.L, 1, 1), n=n))
+
+
+def worst_by_hand(network: Network, turns: int = 720) -> Tensor:
+    """max over circuits, directions and neurons outside, by dense weights: (layers, d)."""
+    angle = torch.arange(turns).double() * (2 * torch.pi / turns)
+    x = torch.stack([angle.cos(), angle.sin()], 1)
+    found = torch.full((network.L, network.d), -torch.inf).double()
+    for v in range(network.T):
+        a0 = (network.circuits.input_mean + x @ network.circuits.input_map.T).unsqueeze(1)
+        active = torch.full((turns, 1), v)
+        a = network.circuits.run(a0, active)[:, :, 0]
+        inside = network.tables[0][v]
+        for layer in range(2, network.L + 1):
+            A = torch.zeros(turns, network.d, network.n).double()
+            A[:, :, inside] = a[layer - 1].unsqueeze(-1)
+            heard = A.flatten(1) @ network.W(layer).T + network.B(layer)
+            heard = heard.view(turns, network.d, network.n)
+            heard[:, :, inside] = -torch.inf
+            found[layer - 1] = torch.maximum(found[layer - 1], heard.amax((0, 2)))
+    return found
+
+
+@given(T=st.integers(2, 30), S=st.integers(2, 4), seed=st.integers(0, 99))
+def test_the_least_bias_is_that_of_the_worst_direction_of_the_worst_pair(
+    T: int, S: int, seed: int
+) -> None:
+    n = next(n for n in range(S, 99) if cisp.transversal_design_capacity(n=n, S=S) >= T)
+
+    def network(bias: float) -> Network:
+        circuits = conditional_rotations(T=T, rng=seed, bias=bias, dtype=torch.float64)
+        return built(circuits.with_layers(3), S=S, n=n, seed=seed)
+
+    needed = 1 + float(worst_by_hand(network(1.0))[1:, 2:].max())  # what is heard has no bias in it
+    assume(needed > 0.01)
+    check_silence(network(needed + 1e-4), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="alone, switch on") as error:
+        check_silence(network(needed - 1e-4), np.random.default_rng(0))
+    says = re.search(r"must be at most (-[\d.e-]+)$", str(error.value))
+    assert says
+    assert float(says[1]) == pytest.approx(-needed, abs=1e-4)  # 720 directions: 1e-5 too little
+
+
+def nonlinear(T: int, bias: float) -> SmallCircuits:
+    """Circuits whose ReLUs cut, each with weights of its own in each layer."""
+    rng = np.random.default_rng(3)
+    M = torch.from_numpy(rng.normal(size=(3, T, 4, 4)))
+    gate = torch.full((3, T, 4, 1), bias + 0.2).double()
+    step = torch.tensor([2.0, -2, 0, 0, 0, 0]).double().expand(3, T, 2, 6)
+    w = torch.cat([step, torch.cat([gate, -gate, M / 2], -1)], -2)
+    b = torch.tensor([-0.5, -1.5] + [-bias] * 4)
+    mean, spread = torch.tensor([1.5, 0.5, 0, 0, 0, 0]), torch.eye(6)[:, 2:]
+    return SmallCircuits(w=w, b=b, input_mean=mean, input_map=spread)
+
+
+def test_where_relus_cut_the_worst_of_the_inputs_drawn_decides() -> None:
+    T, n, S = 30, 40, 4
+    circuits = nonlinear(T, 1.0)
+    network = built(circuits, S=S, n=n, seed=0)
+    each = -(-4096 // T)
+    active = torch.arange(T).repeat(each).unsqueeze(1)
+    a0 = circuits.sample_inputs(batch=len(active), z=1, rng=np.random.default_rng(5))
+    a = circuits.run(a0, active)[:, :, 0]
+    outside = torch.ones(T, n).scatter(1, network.tables[0], 0.0)[active[:, 0]].bool()
+    heard = []
+    for layer in (2, 3):
+        A = ~outside.unsqueeze(1) * a[layer - 1].unsqueeze(-1)
+        W = network.W(layer)
+        heard += [(A.flatten(1) @ W.T).view(len(A), 6, n).transpose(1, 2)[outside][:, 2:].max()]
+    needed = float(max(heard))  # for a bias of this size: the gate's share of it is the same in all
+    check_silence(built(nonlinear(T, needed + 1e-3), S=S, n=n, seed=0), np.random.default_rng(5))
+    below = built(nonlinear(T, needed - 1e-3), S=S, n=n, seed=0)
+    with pytest.raises(ValueError, match=r"^b\[[2-5]\]=-.* in layer [23] lets circuit"):
+        check_silence(below, np.random.default_rng(5))
+
+
+@given(value=st.floats(-100, 100))
+def test_a_bound_is_rounded_to_the_safe_side(value: float) -> None:
+    shown = float(_below(value))
+    assert value - 1e-5 * abs(value) <= shown <= value
