@@ -19,12 +19,12 @@ from cisp.circuits import (
     one_relu_rotations,
     step_indicators,
 )
-from cisp.density_evolution import DensityEvolution, density_evolution
 from cisp.designs import johnson_bound, transversal_design, transversal_design_capacity
 from cisp.experiment import Measurement, measure, measure_masked, sweep
 from cisp.extrinsic import ExtrinsicNetwork, superpose_extrinsic
 from cisp.network import Network, superpose
 from cisp.readout import errors, estimates
+from cisp.theory import DensityEvolution, density_evolution
 
 __all__ = [
     "DensityEvolution",
