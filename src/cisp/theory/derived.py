@@ -110,11 +110,10 @@ def derived_rotation_active(table: Table, *, n: int, z: int, layer: int) -> floa
 
 
 def derived_noise_variance(*, T: int, n: int, S: int, z: int) -> float:
-    """Var u of a neuron of layer 2 that should be off, z (e^lambda - 1)/S, for an even load (C10.1).
+    """Var u of a neuron of layer 2 that should be off, z (e^lambda - 1)/S (C10.1).
 
-    Of the z S positions that are on, each is linked to the neuron with probability
-    1 - e^-lambda. Balance (5.24) makes 1/S + chi = e^lambda/S, so that each brings
-    (e^lambda - 1)/S^2.
+    For an even load. Each of the z S positions that are on is linked to the neuron with probability
+    1 - e^-lambda. Balance (5.24) makes 1/S + chi = e^lambda/S: it brings (e^lambda - 1)/S^2.
 
     >>> round(derived_noise_variance(T=557, n=250, S=6, z=1) ** 0.5, 3)
     0.25
@@ -163,7 +162,7 @@ def derived_extrinsic_active(table: Table, *, n: int, z: int, layer: int) -> flo
     layer anew. From layer 2 on, one that a third circuit joins to v leaves 1/(S (S-1)) in each;
     mu = N/(S (S-1))^2, with N the mean number of such joinings of a pair. Angles are unrelated, so
     squares add; errors of errors, which show after some ten layers, and ReLUs are left out. For
-    circuits whose loading is exact and S >= 2.
+    S >= 2 and circuits that load exactly: with `loaded_rotations`, layers from 2 on.
     """
     T, S = allocation.check_table(table, n=n).shape
     layer = count("layer", layer)

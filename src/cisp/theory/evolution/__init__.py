@@ -18,6 +18,15 @@ h links, i components of a vector, w frequencies.
 """
 
 from cisp.theory.evolution.prediction import DensityEvolution, density_evolution, evolve
+from cisp.theory.evolution.seen import received
 from cisp.theory.evolution.setting import Ingredients, Setting, Step
 
-__all__ = ["DensityEvolution", "Ingredients", "Setting", "Step", "density_evolution", "evolve"]
+__all__ = [
+    "DensityEvolution",
+    "Ingredients",
+    "Setting",
+    "Step",
+    "density_evolution",
+    "evolve",
+    "received",
+]

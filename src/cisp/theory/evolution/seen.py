@@ -95,7 +95,7 @@ def _blocks(
 
 
 def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
-    """The variance that X lacks, in steps squared, since a position has so many links and no more."""
+    """The variance that X lacks, in steps squared, as a position has a fixed number of links."""
     crowd = setting.crowd
     brought = (state.noise @ crowd.indicators) @ (crowd.others + 1) / (crowd.T - setting.z)
     unlinked = 1 - _links(setting).T @ crowd.size / crowd.size.sum()
