@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache, partial
 from itertools import combinations, product
-from math import expm1, pi
+from math import expm1, pi, prod
 from typing import Any
 
 import jaxtyping
@@ -633,10 +633,10 @@ def test_the_critical_number_of_circuits_grows_by_the_power_of_what_wakes_a_neur
     h = int(np.flatnonzero(theory.evolution.Step()(np.arange(S + 1) / S))[0])
 
     def runs_away(n: float, T: float, R: int = 20) -> bool:
-        """Whether N of n positions, woken by h links to R rightly on or to others, exceed R."""
+        """Whether the N woken by h links, to the R rightly on or to each other, grow without end."""
         rho, N = -expm1(-T * S**2 / n**2), 0.0
         for _ in range(400):
-            chosen = np.prod([R + N - i for i in range(h)]) / np.prod(np.arange(1, h + 1))
+            chosen = prod((R + N - i) / (i + 1) for i in range(h))
             N = n * chosen * rho**h
             if N > 50 * R:
                 return True
@@ -658,7 +658,7 @@ def test_entries_of_the_embedding_matrix_average_over_dealings_as_their_loads_sa
     T, n, S, L = 150, 100, 4, 400
     circuits = cisp.step_indicators(T=T, dtype=torch.float64)
     network = cisp.superpose(circuits, D=2 * n, S=S, L=L, rng=3)
-    mean = sum(network.W_emb(layer).numpy() for layer in range(2, L + 1)) / (L - 1)
+    mean = np.mean([network.W_emb(layer).numpy() for layer in range(2, L + 1)], 0)
     table, chi = network.tables[0].numpy(), float(network.chi[1:].mean())
     derived = theory.derived_embedding_mean(table, n=n, chi=chi)
     c = cisp.load(table, n=n)
