@@ -633,7 +633,7 @@ def test_the_critical_number_of_circuits_grows_by_the_power_of_what_wakes_a_neur
     h = int(np.flatnonzero(theory.evolution.Step()(np.arange(S + 1) / S))[0])
 
     def runs_away(n: float, T: float, R: int = 20) -> bool:
-        """Whether the N woken by h links, to the R rightly on or to each other, grow without end."""
+        """Whether the N woken by h links, to the R rightly on or to others, grow without end."""
         rho, N = -expm1(-T * S**2 / n**2), 0.0
         for _ in range(400):
             chosen = prod((R + N - i) / (i + 1) for i in range(h))
