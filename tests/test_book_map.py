@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MAP = list(csv.DictReader((ROOT / "book" / "equations.csv").read_text().splitlines()))
 SECTIONS = {"3": 4, "4": 2, "5": 35, "6": 57}  # numbered equations in each section of the post
+NUMBER = re.compile(r"(?:C\d+|[3-6])\.\d+")
 
 
 def cells(page: str, kind: str) -> list[str]:
@@ -20,9 +21,20 @@ def cells(page: str, kind: str) -> list[str]:
     return ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == kind]
 
 
-def test_every_equation_of_the_post_is_on_the_map_once() -> None:
+def test_every_equation_of_the_post_is_on_the_map_once_and_the_books_own_follow() -> None:
     wanted = {f"{s}.{k}" for s, last in SECTIONS.items() for k in range(1, last + 1)}
-    assert sorted(row["equation"] for row in MAP) == sorted(wanted)
+    numbers = [row["equation"] for row in MAP]
+    assert len(set(numbers)) == len(numbers)
+    assert all(NUMBER.fullmatch(number) for number in numbers)
+    assert sorted(numbers[: len(wanted)]) == sorted(wanted)
+    assert all(number.startswith("C") for number in numbers[len(wanted) :])
+
+
+def test_the_label_is_the_number_and_an_own_equation_stands_in_its_chapter() -> None:
+    for row in MAP:
+        assert row["label"] == f"eq-{row['equation'].replace('.', '-')}"
+        if row["equation"].startswith("C"):
+            assert row["page"].startswith(f"{int(row['equation'][1:].split('.')[0]):02d}_")
 
 
 @pytest.mark.parametrize("row", MAP, ids=lambda row: row["equation"])
@@ -43,15 +55,15 @@ def test_the_equation_has_its_label_code_and_test(row: dict[str, str]) -> None:
     assert (ROOT / file).exists()
 
 
-def test_every_labelled_equation_of_the_post_is_on_the_map() -> None:
+def test_every_labelled_equation_is_on_the_map_once() -> None:
     pages = sorted(path.stem for path in (ROOT / "book").glob("*.ipynb"))
-    labels = {
+    labels = [
         (label, page)
         for page in pages
         for text in cells(page, "markdown")
-        for label in re.findall(r"\$\$ \((eq-\d+-\d+)\)", text)
-    }
-    assert labels == {(row["label"], row["page"]) for row in MAP}
+        for label in re.findall(r"\$\$ \((eq-[\w-]+)\)", text)
+    ]
+    assert sorted(labels) == sorted((row["label"], row["page"]) for row in MAP)
 
 
 def test_the_readme_names_files_that_exist() -> None:

@@ -2,11 +2,11 @@
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from math import comb
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,24 +15,25 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import cisp
-from cisp import crowds, vector_evolution
-from cisp.crowds import INDICATORS, LEVELS, Crowd, Step, crowd_of
-
-# the package's attribute of this name is the function
-evolution = importlib.import_module("cisp.density_evolution")
+from cisp.theory.evolution import Ingredients, Setting, Step, evolve
+from cisp.theory.evolution.crowd import LEVELS, Crowd, crowd_of, linked, none
+from cisp.theory.evolution.indicators import read, sends
+from cisp.theory.evolution.laws import coarse, drawn, excess, narrowed
+from cisp.theory.evolution.seen import received
+from cisp.theory.evolution.state import Side
 
 ALLOCATE: dict[str, Callable[..., np.ndarray]] = {
     "prime steps": cisp.prime_steps,
     "design": cisp.transversal_design,
     "random": cisp.random_subsets,
 }
+INDICATORS = np.arange(LEVELS + 1) / LEVELS
 ROUNDING = 1e-9  # float64: sums of thousands of terms, and transforms there and back
 
 
 def few(**sizes: Any) -> cisp.DensityEvolution:
     """A prediction with four draws: quick, and no claim here depends on their number."""
-    with patch.object(evolution, "DRAWS", 4):
-        return cisp.density_evolution(**sizes)
+    return evolve(**sizes, ingredients=Ingredients(draws=4))
 
 
 @st.composite
@@ -159,7 +160,7 @@ def test_no_circuit_in_common_is_the_share_of_such_choices() -> None:
         for c in range(T + 1):
             for d in range(T + 1):
                 wanted = comb(T - c, d) / comb(T, d)
-                assert crowds.none(T, c, d) == pytest.approx(wanted, rel=ROUNDING)
+                assert none(T, c, d) == pytest.approx(wanted, rel=ROUNDING)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_links_of_a_row_are_those_of_dealings(less: int) -> None:
     T, n, S = 60, 60, 4
     table, rng = cisp.prime_steps(T=T, n=n, S=S), np.random.default_rng(0)
     crowd = crowd_of(T=T, D=n, d=1, S=S, table=table)
-    found = crowd.linked(less)
+    found = linked(crowd, less)
     # h = 0 and h = S may come out below 0 by the second-order term, and are cut off there
     assert found.sum(-1) == pytest.approx(1, abs=1e-3)
     on = np.zeros((T, n), bool)
@@ -193,8 +194,8 @@ def test_links_of_a_row_are_those_of_dealings(less: int) -> None:
             v = rng.choice(rows[k])
             looks = rng.choice(np.flatnonzero((shared[v] == less) & (np.arange(T) != v)))
             others = np.delete(np.arange(T), [v, looks])
-            linked = on[rng.choice(others, int(crowd.others[c]), replace=False)].any(0)
-            mean[k, c, linked[table[v]][~on[looks][table[v]]].sum()] += 1 / 500
+            hit = on[rng.choice(others, int(crowd.others[c]), replace=False)].any(0)
+            mean[k, c, hit[table[v]][~on[looks][table[v]]].sum()] += 1 / 500
     # 24 cells of 500: 0.003 of noise in their mean. The means over kinds agree to second order in
     # how often circuits meet, here (1/5)^2, a tenth of it in each chance
     np.testing.assert_allclose(found.mean((0, 1)), mean.mean((0, 1)), atol=0.02)
@@ -227,13 +228,42 @@ def test_the_excess_is_the_mean_of_what_is_above() -> None:
     y = np.concatenate([rng.uniform(-5, 50, (3, 2, 60)), np.tile(np.arange(40.0), (3, 2, 1))], 2)
     above = np.maximum(np.arange(40) - y[..., None], 0)
     wanted = np.einsum("rcx,rcyx->rcy", law, above)
-    np.testing.assert_allclose(evolution._excess(law, y), wanted, rtol=ROUNDING, atol=1e-12)
+    np.testing.assert_allclose(excess(law, y), wanted, rtol=ROUNDING, atol=1e-12)
 
 
 def test_a_step_is_a_ramp_between_its_knots() -> None:
     step = Step(4, 0.6)
     assert step(np.array([0, 0.475, 0.6, 0.725, 1])) == pytest.approx([0, 0, 0.5, 1, 1])
-    assert step(step.knots) == pytest.approx(INDICATORS)
+    assert step(step.knots(INDICATORS)) == pytest.approx(INDICATORS)
+
+
+def test_the_indicators_of_rotations_evolve_alone_by_the_step() -> None:
+    network = cisp.superpose(
+        cisp.conditional_rotations(T=60, dtype=torch.float64), D=240, S=4, L=4, rng=1
+    )
+    active, a0 = network.sample(batch=20, z=2, rng=2)
+    A = network(network.embed(a0, active)).numpy()
+    s = A[:, :, 0] - A[:, :, 1]
+    for layer in (2, 3, 4):
+        u = s[layer - 1] @ network.W_emb(layer).numpy().T
+        np.testing.assert_allclose(s[layer], Step()(u), atol=1e-12)  # sums of numbers near 1
+        assert ((s[layer] > 0.1) & (s[layer] < 0.9)).mean() > 0.05  # the ramp is met
+
+
+def test_a_position_receives_its_read_out_and_of_the_rest_what_is_linked() -> None:
+    T, n, S = 60, 60, 4
+    network = cisp.superpose(
+        cisp.step_indicators(T=T, dtype=torch.float64), D=2 * n, S=S, L=2, rng=1
+    )
+    before, after = network.tables.numpy()
+    W, chi = network.W_emb(2).numpy(), network.chi[1].item()
+    crowd = replace(crowd_of(T=T, D=n, d=1, S=S), chi=chi)
+    s = np.random.default_rng(0).random((n, 5))  # five inputs
+    for t in range(T):
+        rest, own = np.delete(np.arange(n), before[t]), s[before[t]].mean(0)
+        for p in after[t]:
+            X, M = s[rest][W[p, rest] > 0].sum(0), s[rest].sum(0)
+            np.testing.assert_allclose(received(crowd, own, X, chi * M), W[p] @ s, atol=1e-13)
 
 
 def test_fewer_links_narrow_a_law_and_leave_its_mean() -> None:
@@ -241,7 +271,7 @@ def test_fewer_links_narrow_a_law_and_leave_its_mean() -> None:
     law = np.exp(-((x - np.array([[[150.3], [170]], [[180], [200]]])) ** 2) / 2 / 20**2)
     law /= law.sum(-1, keepdims=True)
     fewer = np.array([[0.0, 100], [200, 1e4]])
-    found = evolution._narrowed(law, fewer)
+    found = narrowed(law, fewer)
     np.testing.assert_allclose(found.sum(-1), 1, rtol=ROUNDING)
     np.testing.assert_allclose(found @ x, law @ x, rtol=ROUNDING)
     variance, before = (one @ x**2 - (one @ x) ** 2 for one in (found, law))
@@ -257,7 +287,7 @@ def test_a_neuron_sends_the_step_of_each_of_its_inputs(crowd: Crowd, step: Step)
     law = rng.random((2, 3, 64))
     law /= law.sum(-1, keepdims=True)
     shift = np.array([0.0, 0.2])
-    sent = evolution._sends(crowd, law, shift, step)
+    sent = sends(Setting(crowd, 1, step, Ingredients()), law, shift)
     X = np.arange(64) / LEVELS
     u = crowd.values[:, None] + (1 / crowd.S + crowd.chi) * X - shift[:, None, None]
     s = np.clip(step.gain * (u - step.threshold) + 0.5, 0, 1)  # r a x
@@ -278,11 +308,11 @@ def test_a_read_out_is_the_mean_of_its_neurons() -> None:
         return np.asarray(law / law.sum(-1, keepdims=True))
 
     law, mixes, taken = some(1, A)[:, None], (some(k, c), some(k, c)), some(1, k, 3)
-    sends = [[some(1, c, A, LEVELS + 1) for _ in (0, 1)]]
-    found = evolution._read(law, sends, mixes, taken)
+    sent = [[some(1, c, A, LEVELS + 1) for _ in (0, 1)]]
+    found = read(Side(law, [], taken, *mixes), sent)
     wanted = np.zeros((3, A))
     for kind, E, a in np.ndindex(k, 3, A):
-        each = [mixes[j][kind] @ sends[0][j][0, :, a] for j in (0, 1)]
+        each = [mixes[j][kind] @ sent[0][j][0, :, a] for j in (0, 1)]
         whole = np.ones(1)
         for neuron in range(S):
             whole = np.convolve(whole, each[neuron < E])
@@ -293,19 +323,19 @@ def test_a_read_out_is_the_mean_of_its_neurons() -> None:
 @pytest.mark.parametrize("by", [1, 2, 8])
 def test_a_coarse_law_keeps_its_mass_and_mean(by: int) -> None:
     law = np.random.default_rng(0).random((2, 3, 64))
-    coarse = vector_evolution._coarse(law, by)
-    np.testing.assert_allclose(coarse.sum(-1), law.sum(-1), rtol=ROUNDING)
-    mean = coarse @ np.arange(coarse.shape[-1]) * by
+    found = coarse(law, by)
+    np.testing.assert_allclose(found.sum(-1), law.sum(-1), rtol=ROUNDING)
+    mean = found @ np.arange(found.shape[-1]) * by
     np.testing.assert_allclose(mean, law @ np.arange(64), rtol=ROUNDING)
 
 
 def test_drawn_noise_has_its_mean_over_the_slices() -> None:
     noise = np.zeros((1, 2, LEVELS + 1))
     noise[0, :, 0], noise[0, :, 1:] = 100, np.random.default_rng(0).random((2, LEVELS))
-    slices = np.arange(evolution.DRAWS)
-    drawn = evolution._drawn(np.repeat(noise, len(slices), 0), slices)
-    np.testing.assert_allclose(drawn.mean(0), noise[0], rtol=1e-6)  # of the inverse gamma function
-    strength = drawn[:, 0, 1] / noise[0, 0, 1]
+    slices = np.arange(32)
+    found = drawn(np.repeat(noise, len(slices), 0), slices)
+    np.testing.assert_allclose(found.mean(0), noise[0], rtol=1e-6)  # of the inverse gamma function
+    strength = found[:, 0, 1] / noise[0, 0, 1]
     assert (np.diff(strength) > 0).all()
     power = INDICATORS**2
     alone = (noise @ power) ** 2 / noise.sum(2)
@@ -372,6 +402,15 @@ def test_a_running_network_does_as_predicted(T: int, D: int, S: int, z: int, kin
         largest = np.where(active, 0, a).max(1).mean()
         # read-outs of one input are not quite independent, as the largest of them takes them
         assert predicted.largest(T - z, layer=layer) == pytest.approx(largest, rel=0.1)
+
+
+def test_each_ingredient_left_out_changes_the_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "book"))
+    ablations: ModuleType = importlib.import_module("ablations")
+    found = {name: ablations.one_left_out(name, 800, 200, 2, 3) for name in ablations.ingredients()}
+    whole = cisp.density_evolution(T=200, D=800, S=6, z=2, L=3).errors.mse.to_numpy()
+    same = [name for name, errors in found.items() if np.array_equal(errors.mse, whole)]
+    assert same == ["nothing"]
 
 
 @pytest.fixture

@@ -137,3 +137,10 @@ def test_two_million_circuits_are_placed_in_seconds() -> None:
     check_table(table[:: len(table) // 100_000], n=25_000)
     c = load(table, n=25_000)
     assert np.ptp(c[c > 0]) <= 1
+
+
+@pytest.mark.parametrize("S", [2, 3, 6, 10, 40])
+def test_the_johnson_bound_is_about_n_squared_over_s_squared(S: int) -> None:
+    # n (n-1)/(S (S-1)) before it is rounded down: S/(S-1) times as much for large n (C11.1)
+    for n in (10**4, 10**6):
+        assert johnson_bound(n=n, S=S) * S**2 / n**2 == pytest.approx(S / (S - 1), rel=2 * S / n)

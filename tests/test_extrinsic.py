@@ -157,6 +157,21 @@ def test_weights_are_the_shared_part_and_the_components(make: Callable[[], Netwo
 
 
 @every_network
+def test_a_layer_keeps_the_sum_of_what_a_circuits_positions_hold(
+    make: Callable[[], Network],
+) -> None:
+    # the own part alone, which is sent to the other S - 1 positions, and turned (C12.3)
+    network = make()
+    held = normal(network.d, network.n)
+    for layer in range(2, network.L + 1):
+        delta = network.w[layer - 1] if network.w.ndim == 4 else network.w
+        mean = network.w_mean[layer - 1] if network.w_mean.ndim == 3 else network.w_mean
+        for t, row in enumerate(network.tables[0]):
+            sent = (network.component(layer, t) @ held.flatten()).view(network.d, network.n)
+            assert_equal(sent.sum(1), (delta[t] - mean) @ held[:, row].sum(1))
+
+
+@every_network
 def test_a_saved_network_comes_back_bit_for_bit(
     make: Callable[[], Network], tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The directive `equation-index`: every numbered equation of the post, its place, code and test."""
+"""The directive `equation-index`: numbered equations, each with its place, code and test."""
 
 import csv
 import re
@@ -10,17 +10,24 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+WHOSE = {"post": r"\d", "book": "C"}  # how their numbers begin
 HEAD = ["| equation | chapter | computed by | test |", "|---|---|---|---|"]
 
 
 class EquationIndex(SphinxDirective):
-    """A table made of equations.csv, which lies beside the page."""
+    """A table made of equations.csv, which lies beside the page: of the post, or of the book."""
+
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Write the table as MyST text and parse it, so that its roles become links."""
+        if self.arguments[0] not in WHOSE:
+            raise self.error(f"equation-index {self.arguments[0]!r} must be one of {[*WHOSE]}")
         source = Path(self.env.doc2path(self.env.docname)).with_name("equations.csv")
         self.env.note_dependency(str(source))
-        rows = [_row(row) for row in csv.DictReader(source.read_text().splitlines())]
+        every = csv.DictReader(source.read_text().splitlines())
+        wanted = re.compile(WHOSE[self.arguments[0]])
+        rows = [_row(row) for row in every if wanted.match(row["equation"])]
         return self.parse_text_to_nodes("\n".join([*HEAD, *rows]))
 
 
@@ -32,6 +39,7 @@ def _row(row: dict[str, str]) -> str:
     file, _, name = row["test"].partition("::")
     claim = name.removeprefix("test_").replace("_", " ")
     claim = re.sub(r"\b(\d) (\d+)", r"\1.\2", claim)  # 3.1 is 3_1 in a name
+    claim = re.sub(r"\bc(\d+) (\d+)", r"C\1.\2", claim)
     test = f"{claim} (`{file}`)" if claim else f"`{file}`"
     page = row["page"]
     chapter = f"{{doc}}`{int(page[:2]) if page[:2].isdigit() else page} <{page}>`"

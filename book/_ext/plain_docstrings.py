@@ -32,7 +32,7 @@ def _joined(lines: list[str]) -> list[str]:
     return joined
 
 
-def default_factories(
+def readable_defaults(
     app: Sphinx,
     what: str,
     name: str,
@@ -41,12 +41,15 @@ def default_factories(
     signature: str | None,
     returns: str | None,
 ) -> tuple[str, str | None] | None:
-    """Write {} for a default that is made anew: with <factory> Sphinx cannot read the rest."""
-    return (signature.replace("<factory>", "{}"), returns) if signature else None
+    """Write {} for a default that is made anew, a function by its name: Sphinx can read these."""
+    if signature is None:
+        return None
+    signature = signature.replace("<factory>", "{}")
+    return re.sub(r"<function (\w+)( at \w+)?>", r"\1", signature), returns
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("autodoc-process-docstring", as_text)
-    app.connect("autodoc-process-signature", default_factories)
+    app.connect("autodoc-process-signature", readable_defaults)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

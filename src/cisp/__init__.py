@@ -20,13 +20,13 @@ from cisp.circuits import (
     step_indicators,
 )
 from cisp.construct import superpose, superpose_extrinsic
-from cisp.density_evolution import DensityEvolution, density_evolution
 from cisp.designs import johnson_bound, transversal_design, transversal_design_capacity
 from cisp.experiment import measure, measure_masked
 from cisp.network import Network
 from cisp.readout import errors, estimates
 from cisp.sweeps import sweep
 from cisp.tally import Measurement
+from cisp.theory import DensityEvolution, density_evolution
 from cisp.wiring import Dealt, Extrinsic
 
 __all__ = [

@@ -16,37 +16,8 @@ LEVELS = 8  # steps between an indicator of 0 and one of 1
 CLASSES = 8  # classes of positions by load, and kinds of rows by theirs
 TAKEN = 3  # most positions of a circuit that active circuits take, as far as told apart
 
-INDICATORS = np.arange(LEVELS + 1) / LEVELS
-
 Array = Float[np.ndarray, "..."]
 Numbers = Num[np.ndarray, "..."] | float | int
-
-
-@dataclass(frozen=True)
-class Step:
-    """s = clip(gain (u - threshold) + 1/2, 0, 1)."""
-
-    gain: float | int
-    threshold: float | int
-
-    def __call__(self, u: Array) -> Array:
-        return np.clip(self.gain * (u - self.threshold) + 0.5, 0, 1)
-
-    @property
-    def knots(self) -> Float[np.ndarray, " s"]:
-        """The u of each of the INDICATORS."""
-        return self.threshold + (INDICATORS - 0.5) / self.gain
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """What the positions of a circuit see: the laws of X in steps of 1/LEVELS, and chi M.
-
-    X[0]: no other active circuit on the position. X[1]: one, whose read-out X then holds S times.
-    """
-
-    X: list[Float[np.ndarray, "r c x"]]
-    shift: Float[np.ndarray, " r"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +27,7 @@ class Crowd:
     chi: of 5.24. size (c,): positions of each class. others (c,): circuits on one of them besides
     the one that looks. mix (k, c): the classes of a row's S positions, for each kind of row.
     met (k,): the mean of `others` over a row. spread (k,): its variance within a row.
+    levels: steps between an indicator of 0 and one of 1.
     """
 
     T: int
@@ -67,11 +39,17 @@ class Crowd:
     mix: Float[np.ndarray, "k c"]
     met: Float[np.ndarray, " k"]
     spread: Float[np.ndarray, " k"]
+    levels: int = LEVELS
+
+    @cached_property
+    def indicators(self) -> Float[np.ndarray, " s"]:
+        """The indicators that a neuron can have, from 0 to 1."""
+        return np.arange(self.levels + 1) / self.levels
 
     @cached_property
     def values(self) -> Float[np.ndarray, " a"]:
         """The read-outs: means of S indicators."""
-        return np.arange(self.S * LEVELS + 1) / (self.S * LEVELS)
+        return np.arange(self.S * self.levels + 1) / (self.S * self.levels)
 
     def empty(self, z: int) -> Float[np.ndarray, " c"]:
         """The positions of each class that none of z active circuits takes, on average."""
@@ -92,26 +70,8 @@ class Crowd:
         shared = self.mix * np.maximum(self.others, 1e-12)
         return free / free.sum(1, keepdims=True), shared / shared.sum(1, keepdims=True)
 
-    def linked(self, less: int) -> Float[np.ndarray, "k c h"]:
-        """P(h): h of the S - less positions of an active row are linked to another position.
-
-        The circuits through different positions of a row are different ones, so j positions are
-        missed by the d circuits of the other position with probability none(T, j met, d), to
-        second order in how the loads differ within a row; inclusion and exclusion gives h.
-        """
-        S, T = self.S - less, self.T - 2
-        j = np.arange(S + 1)
-        missed = none(T, j * self.met[:, None, None], self.others[:, None])
-        uneven = j * (S - j) / max(S - 1, 1) * self.spread[:, None, None]
-        missed *= 1 + uneven * np.log1p(-np.minimum(self.others / T, 0.9))[:, None] ** 2 / 2
-        P = np.zeros((*missed.shape[:2], self.S + 1))
-        for h in range(S + 1):
-            for i in range(h + 1):
-                P[..., h] += comb(S, h) * comb(h, i) * (-1) ** i * missed[..., S - h + i]
-        return P.clip(0)
-
-    def taken(self, kinds: Int[np.ndarray, "r z"]) -> Float[np.ndarray, "r k D"]:
-        """P(D): active circuits of these kinds take D of the S positions of a row of each kind."""
+    def taken(self, kinds: Int[np.ndarray, "r z"]) -> Float[np.ndarray, "r k m"]:
+        """P(m): active circuits of these kinds take m of the S positions of a row of each kind."""
         P = np.zeros((len(kinds), len(self.met), min(kinds.shape[1], self.S, TAKEN) + 1))
         P[..., 0] = 1
         free = 1 - np.arange(P.shape[2]) / self.S
@@ -124,7 +84,16 @@ class Crowd:
         return P
 
 
-def crowd_of(*, T: int, D: int, d: int, S: int, table: Table | None = None) -> Crowd:
+def crowd_of(
+    *,
+    T: int,
+    D: int,
+    d: int,
+    S: int,
+    table: Table | None = None,
+    classes: int = CLASSES,
+    levels: int = LEVELS,
+) -> Crowd:
     """The crowd of a table, by default of `prime_steps`."""
     if count("D", D) % count("d", d):
         raise ValueError(f"D={D} is not divisible by d={d}; D must be a multiple of {d}")
@@ -134,13 +103,13 @@ def crowd_of(*, T: int, D: int, d: int, S: int, table: Table | None = None) -> C
     if table.shape != (count("T", T, low=2), S):
         raise ValueError(f"table has shape {table.shape}; it must be (T, S) = ({T}, {S})")
     low, high = load[table].min(), load.max()
-    width = max((high + 1 - low) / CLASSES, 1)
+    width = max((high + 1 - low) / classes, 1)
     used, c = np.flatnonzero(load), load[load > 0]
     found, of_used = np.unique((c - low) // width, return_inverse=True)
     of = np.zeros(n, int)
     of[used] = of_used
     size = np.bincount(of_used).astype(float)
-    rows = np.array_split(np.argsort(load[table].sum(1), kind="stable"), min(CLASSES, T))
+    rows = np.array_split(np.argsort(load[table].sum(1), kind="stable"), min(classes, T))
     mix = [np.bincount(of[table[r]].ravel(), minlength=len(found)) / (len(r) * S) for r in rows]
     return Crowd(
         T=T,
@@ -152,7 +121,32 @@ def crowd_of(*, T: int, D: int, d: int, S: int, table: Table | None = None) -> C
         mix=np.stack(mix),
         met=np.array([load[table[r]].mean() - 1 for r in rows]),
         spread=np.array([load[table[r]].var(1).mean() for r in rows]),
+        levels=levels,
     )
+
+
+def kinds_of(crowd: Crowd, drawn: Array) -> Int[np.ndarray, "..."]:
+    """Kinds of rows from numbers drawn in [0, 1): each as likely as any."""
+    return (drawn * len(crowd.met)).astype(int)
+
+
+def linked(crowd: Crowd, less: int) -> Float[np.ndarray, "k c h"]:
+    """P(h): h of the S - less positions of an active row are linked to another position.
+
+    The circuits through different positions of a row are different ones, so j positions are
+    missed by the d circuits of the other position with probability none(T, j met, d), to
+    second order in how the loads differ within a row; inclusion and exclusion gives h.
+    """
+    S, T = crowd.S - less, crowd.T - 2
+    j = np.arange(S + 1)
+    missed = none(T, j * crowd.met[:, None, None], crowd.others[:, None])
+    uneven = j * (S - j) / max(S - 1, 1) * crowd.spread[:, None, None]
+    missed *= 1 + uneven * np.log1p(-np.minimum(crowd.others / T, 0.9))[:, None] ** 2 / 2
+    P = np.zeros((*missed.shape[:2], crowd.S + 1))
+    for h in range(S + 1):
+        for i in range(h + 1):
+            P[..., h] += comb(S, h) * comb(h, i) * (-1) ** i * missed[..., S - h + i]
+    return P.clip(0)
 
 
 def none(T: int, c: Numbers, d: Numbers) -> Array:

@@ -1,0 +1,65 @@
+"""Laws of a number on a grid of equal steps, and what is done to them."""
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import gammainc, gammaincinv
+
+from cisp.theory.evolution.crowd import Array
+
+
+def excess(law: Float[np.ndarray, "r c x"], y: Float[np.ndarray, "r #c y"]) -> Array:
+    """E(X - y)+, exact between the points of the grid as beyond them."""
+    above = np.cumsum(law[..., ::-1], -1)[..., ::-1]
+    at = np.zeros_like(law)
+    at[..., :-1] = np.cumsum(above[..., :0:-1], -1)[..., ::-1]
+    low = np.floor(y).clip(0, law.shape[2] - 2).astype(int)
+    here, there = (np.take_along_axis(at, low + k, 2) for k in (0, 1))
+    return np.where(y < 0, at[..., :1] - y, here + np.minimum(y - low, 1) * (there - here))
+
+
+def narrowed(
+    law: Float[np.ndarray, "r c x"], fewer: Float[np.ndarray, "r c"]
+) -> Float[np.ndarray, "r c x"]:
+    """The law about its mean, with `fewer` less variance: a position has a fixed number of links.
+
+    As many more as lead to silent positions, so many fewer lead to noise. Of n positions, p n
+    linked, that takes p (1 - p) (sum of s)^2 / n from the variance of X.
+    """
+    x = np.arange(law.shape[2])
+    mean = law @ x
+    variance = law @ x**2 - mean**2
+    k = np.sqrt(np.clip(1 - fewer / np.maximum(variance, 1e-9), 1 / 16, 1))[..., None]
+    ends = np.arange(-1, law.shape[2] + 1)
+    above = k * excess(law, mean[..., None] + (ends - mean[..., None]) / k)
+    return np.where(fewer[..., None] > 0, np.diff(above, 2).clip(0), law)
+
+
+def coarse(law: Float[np.ndarray, "... x"], by: int) -> Float[np.ndarray, "... y"]:
+    """The law on every `by`-th point of its grid, each point's share split between neighbours."""
+    parts = law.reshape(*law.shape[:-1], -1, by)
+    up = parts @ (np.arange(by) / by)
+    found = np.zeros((*law.shape[:-1], parts.shape[-2] + 1))
+    found[..., :-1] = parts.sum(-1) - up
+    found[..., 1:] += up
+    return found
+
+
+def drawn(
+    noise: Float[np.ndarray, "r c s"], slices: Int[np.ndarray, " r"]
+) -> Float[np.ndarray, "r c s"]:
+    """The noise of one input in place of its mean: its strength drawn from a gamma distribution.
+
+    The strength is the sum of s^2 over positions that are on by chance. Its mean and variance fix
+    the distribution; that is cut into r equally likely slices, each with its mean in its place.
+    """
+    draws, levels = len(slices), noise.shape[2] - 1
+    indicators = np.arange(levels + 1) / levels
+    power = indicators**2
+    mean = np.maximum((noise @ power).sum(1), 1e-300)
+    alone = (noise @ power) ** 2 / np.maximum(noise.sum(2), 1e-300)
+    variance = np.maximum((noise @ power**2 - alone).sum(1), 1e-300)
+    shape = np.maximum(mean**2 / variance, 1e-8)[:, None]
+    below = gammainc(shape + 1, gammaincinv(shape, (slices[:, None] + np.array([0, 1])) / draws))
+    strength = draws * np.diff(below)[:, 0]
+    most = noise.sum((1, 2)) / np.maximum(noise[..., 1:].sum((1, 2)), 1e-300)
+    return noise * np.where(indicators > 0, np.minimum(strength, most)[:, None, None], 1)

@@ -1,0 +1,163 @@
+"""The prediction: layer after layer, as a table of errors, of activity, and of laws."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.stats import qmc
+
+from cisp.allocation import Table
+from cisp.arguments import count
+from cisp.theory.evolution.crowd import crowd_of
+from cisp.theory.evolution.indicators import next_state
+from cisp.theory.evolution.seen import sides
+from cisp.theory.evolution.setting import Ingredients, Setting, Step
+from cisp.theory.evolution.state import State, first_state
+from cisp.theory.evolution.vectors import Vectors, first_vectors, next_vectors
+
+Circuits = Literal["inactive", "active"]
+
+
+@dataclass(frozen=True, eq=False)
+class DensityEvolution:
+    """Predicted laws and errors of a network of conditional rotations, by layer.
+
+    errors: z, layer, quantity, circuits, mse: columns of `Measurement.errors`.
+    activity: z, layer, block, fraction of the block's neurons that are on.
+    values: (a,) the On-indicators that a read-out can show, from 0 to 1.
+    inactive, active: (L, a) the probability of each for an inactive and for an active circuit.
+    """
+
+    errors: pd.DataFrame
+    activity: pd.DataFrame
+    values: Float[np.ndarray, " a"]
+    inactive: Float[np.ndarray, "L a"]
+    active: Float[np.ndarray, "L a"]
+
+    def tail(self, value: float | int, *, layer: int, circuits: Circuits = "inactive") -> float:
+        """The probability that a read-out of the On-indicator exceeds the value."""
+        return float(self._law(layer, circuits)[self.values > value + 1e-9].sum())
+
+    def largest(self, readouts: int, *, layer: int, circuits: Circuits = "inactive") -> float:
+        """The expected largest of so many read-outs, as if they were independent."""
+        upto = self._law(layer, circuits).cumsum().clip(0, 1) ** count("readouts", readouts)
+        upto[-1] = 1
+        return float(self.values @ np.diff(upto, prepend=0))
+
+    def _law(self, layer: int, circuits: Circuits) -> Float[np.ndarray, " a"]:
+        laws = {"inactive": self.inactive, "active": self.active}
+        if circuits not in laws:
+            raise ValueError(f"circuits={circuits!r} is not allowed; it must be one of {[*laws]}")
+        return laws[circuits][count("layer", layer, high=len(self.inactive)) - 1]
+
+
+def density_evolution(
+    *,
+    T: int,
+    D: int,
+    d: int = 4,
+    S: int,
+    z: int,
+    L: int,
+    table: Table | None = None,
+    gain: float | int = 2,
+    threshold: float | int = 0.5,
+) -> DensityEvolution:
+    """Predicted laws of the On-indicators and mean squared errors in layers 1..L, nothing fitted.
+
+    Chapter 10. The step is clip(gain (u - threshold) + 1/2, 0, 1), the post's with 2 and 0.5 (3.3).
+    Of the table (by default that of `prime_steps`) only its loads are used. What is averaged over:
+    the dealings, the active circuits, their vectors. Errors of vectors, and blocks 2 and 3, are
+    those of `conditional_rotations`. It takes seconds at most sizes. Meant for blocks of some
+    hundred positions or more and rows that share at most one; chapter 10 measures how it holds.
+
+    Raises ValueError if d does not divide D, if the table is not one of T rows of S positions below
+    D/d, if T < z + 2 (an inactive circuit needs others), or if gain or threshold is not positive.
+
+    >>> predicted = density_evolution(T=300, D=1000, S=6, z=1, L=2)
+    >>> predicted.errors[predicted.errors.circuits == "inactive"].round(3)
+       z  layer   quantity  circuits    mse
+    0  1      1  indicator  inactive  0.004
+    2  1      1   rotation  inactive  0.004
+    4  1      2  indicator  inactive  0.005
+    6  1      2   rotation  inactive  0.005
+    """
+    return evolve(
+        T=T, D=D, d=d, S=S, z=z, L=L, table=table, gain=gain, threshold=threshold,
+        ingredients=Ingredients(),
+    )  # fmt: skip
+
+
+def evolve(
+    *,
+    T: int,
+    D: int,
+    d: int = 4,
+    S: int,
+    z: int,
+    L: int,
+    table: Table | None = None,
+    gain: float | int = 2,
+    threshold: float | int = 0.5,
+    ingredients: Ingredients,
+) -> DensityEvolution:
+    """As `density_evolution`, with other ingredients: to leave one out, or change the numerics.
+
+    >>> finer = evolve(T=60, D=400, S=4, z=1, L=2, ingredients=Ingredients(levels=16))
+    >>> len(finer.values)
+    65
+    """
+    classes, levels = ingredients.classes, ingredients.levels
+    crowd = crowd_of(T=T, D=D, d=d, S=S, table=table, classes=classes, levels=levels)
+    if T < count("z", z) + 2:
+        raise ValueError(f"T={T} is too small for z={z}; T must be at least z + 2 = {z + 2}")
+    for name, value in (("gain", gain), ("threshold", threshold)):
+        if not 0 < value < np.inf:
+            raise ValueError(f"{name}={value!r} is not allowed; {name} must be a positive number")
+    setting = Setting(crowd, z, Step(gain, threshold), ingredients)
+    layers = list(_layers(setting, count("L", L)))
+    return DensityEvolution(
+        _errors(z, layers),
+        _activity(z, layers),
+        crowd.values,
+        np.stack([state.inactive.sum(1).mean(0) for state, _ in layers]),
+        np.stack([state.active.sum(1).mean(0) for state, _ in layers]),
+    )
+
+
+def _layers(setting: Setting, L: int) -> Iterator[tuple[State, Vectors]]:
+    """Layers 1..L, for so many draws of the active circuits' kinds and of the noise's strength."""
+    crowd, z, draws = setting.crowd, setting.z, setting.ingredients.draws
+    random = qmc.LatinHypercube(L * (z + 1), rng=np.random.default_rng(0)).random(draws)
+    kinds = setting.ingredients.kinds(crowd, random[:, : L * z]).reshape(draws, L, z)
+    slices = (random[:, L * z :] * draws).astype(int)
+    state, vectors = first_state(crowd, kinds[:, 0]), first_vectors(crowd, kinds[:, 0])
+    yield state, vectors
+    for layer in range(1, L):
+        inactive, active = sides(setting, state, kinds[:, layer])
+        state = next_state(setting, state, inactive, active, kinds[:, layer], slices[:, layer])
+        vectors = next_vectors(setting, vectors, inactive, active)
+        yield state, vectors
+
+
+def _errors(z: int, layers: list[tuple[State, Vectors]]) -> pd.DataFrame:
+    """The mean squared errors of indicators and vectors, means over the draws."""
+    rows = [
+        (z, layer, quantity, circuits, float(mse.mean()))
+        for layer, (state, vectors) in enumerate(layers, 1)
+        for (quantity, circuits), mse in (state.errors() | vectors.errors()).items()
+    ]
+    return pd.DataFrame(rows, columns=["z", "layer", "quantity", "circuits", "mse"])
+
+
+def _activity(z: int, layers: list[tuple[State, Vectors]]) -> pd.DataFrame:
+    """The fraction of neurons on in each block."""
+    rows = [
+        (z, layer, block, fraction)
+        for layer, (_, vectors) in enumerate(layers, 1)
+        for block, fraction in enumerate(vectors.fractions)
+    ]
+    return pd.DataFrame(rows, columns=["z", "layer", "block", "fraction"])

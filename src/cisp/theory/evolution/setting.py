@@ -1,0 +1,77 @@
+"""What stays the same from layer to layer: the crowd, the step, and the ingredients of the map."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from cisp.theory.evolution import crowd as crowds
+from cisp.theory.evolution import laws
+from cisp.theory.evolution.crowd import Array, Crowd
+
+
+@dataclass(frozen=True)
+class Step:
+    """s = clip(gain (u - threshold) + 1/2, 0, 1): the step of the On-indicators (C10.2).
+
+    The post's, min(max(2u - 1/2, 0), 1), has gain 2 and threshold 1/2 (3.3).
+    """
+
+    gain: float | int = 2
+    threshold: float | int = 0.5
+
+    def __call__(self, u: Array) -> Array:
+        return np.clip(self.gain * (u - self.threshold) + 0.5, 0, 1)
+
+    def knots(self, indicators: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
+        """The u of each of some indicators."""
+        return self.threshold + (indicators - 0.5) / self.gain
+
+
+def as_it_is(crowd: Crowd, own: Array) -> Array:
+    """The read-out of the circuit a position belongs to: the a of C10.3."""
+    return own
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What density evolution is made of; `book/ablations.py` replaces one at a time.
+
+    draws: of the active circuits' kinds and of the noise's strength. classes: of positions by load,
+    and kinds of rows. levels: steps between an indicator of 0 and one of 1.
+    kinds: (crowd, numbers in [0, 1)) to the kinds of the active circuits' rows.
+    linked: (crowd, less) to the law of an active row's links, `less` positions left out.
+    narrowed: (law of X, variance to take off) to a law, as links are fixed in number.
+    drawn: (mean noise, slices) to the noise of one input. own: (crowd, read-outs) to the part of u
+    that is a circuit's own. sent_back, common, shrinking: 1 to count, 0 to leave out, a circuit's
+    own vector that others send back (6.26), the noise of a circuit that moves all its neurons
+    alike, and the shrinking of active vectors.
+    """
+
+    draws: int = 32
+    classes: int = crowds.CLASSES
+    levels: int = crowds.LEVELS
+    kinds: Callable[[Crowd, Array], Int[np.ndarray, "..."]] = crowds.kinds_of
+    linked: Callable[[Crowd, int], Array] = crowds.linked
+    narrowed: Callable[[Array, Array], Array] = laws.narrowed
+    drawn: Callable[[Array, Int[np.ndarray, " r"]], Array] = laws.drawn
+    own: Callable[[Crowd, Array], Array] = as_it_is
+    sent_back: float | int = 1
+    common: float | int = 1
+    shrinking: float | int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """z active circuits of a crowd, their step, and the ingredients."""
+
+    crowd: Crowd
+    z: int
+    step: Step
+    ingredients: Ingredients
+
+    @property
+    def unit(self) -> float:
+        """What u gains by one step of X, (1/S + chi)/levels."""
+        return (1 / self.crowd.S + self.crowd.chi) / self.crowd.levels

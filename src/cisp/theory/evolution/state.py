@@ -1,0 +1,79 @@
+"""A layer of On-indicators: the laws of the read-outs, what positions send, and what they see."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from cisp.theory.evolution.crowd import Crowd
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A layer: the laws of the read-outs, and what its positions send on.
+
+    inactive, active: joint laws of the positions m that other active circuits take, and of a.
+    kinds: the rows of the active circuits. sent: the law of s on an active circuit's positions.
+    noise: how many positions of no active circuit have each s, by class. total: s over all.
+    """
+
+    inactive: Float[np.ndarray, "r m a"]
+    active: Float[np.ndarray, "r _ a"]
+    kinds: Int[np.ndarray, "r z"]
+    sent: Float[np.ndarray, "r s"]
+    noise: Float[np.ndarray, "r c s"]
+    total: Float[np.ndarray, " r"]
+
+    def errors(self) -> dict[tuple[str, str], Float[np.ndarray, " r"]]:
+        """The mean squared errors of the indicators, for each draw."""
+        a = np.linspace(0, 1, self.inactive.shape[2])
+        return {
+            ("indicator", "inactive"): self.inactive.sum(1) @ a**2,
+            ("indicator", "active"): self.active.sum(1) @ (1 - a) ** 2,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the positions of a circuit see: the laws of X in steps of 1/levels, and chi M.
+
+    X[0]: no other active circuit on the position. X[1]: one, whose read-out X then holds S times.
+    """
+
+    X: list[Float[np.ndarray, "r c x"]]
+    shift: Float[np.ndarray, " r"]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One kind of circuits, active or inactive, on its way from a layer to the next.
+
+    law: of the positions m that other active circuits take in this layer, and of a. seen: what its
+    positions see of this layer, for each m. taken: the law of m in the next. free, shared: the
+    classes of a row's positions there that no other active circuit takes, and that one takes.
+    """
+
+    law: Float[np.ndarray, "r _ a"]
+    seen: list[Seen]
+    taken: Float[np.ndarray, "r k m"]
+    free: Float[np.ndarray, "k c"]
+    shared: Float[np.ndarray, "k c"]
+
+
+def first_state(crowd: Crowd, kinds: Int[np.ndarray, "r z"]) -> State:
+    """Layer 1: every position of an active circuit is on, m taken positions read m/S."""
+    r, z = kinds.shape
+    taken, met = crowd.taken(kinds).mean(1), crowd.taken(kinds[:, :-1]).mean(1)
+    inactive = np.zeros((r, taken.shape[1], len(crowd.values)))
+    for m in range(taken.shape[1]):
+        inactive[:, m, m * crowd.levels] = taken[:, m]
+    active = np.zeros((r, met.shape[1], len(crowd.values)))
+    active[..., -1] = met
+    return State(
+        inactive=inactive,
+        active=active,
+        kinds=kinds,
+        sent=np.zeros((r, crowd.levels + 1)) + (crowd.indicators == 1),
+        noise=np.zeros((r, len(crowd.size), crowd.levels + 1)),
+        total=np.full(r, crowd.occupied(z)),
+    )
