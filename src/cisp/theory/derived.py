@@ -116,7 +116,7 @@ def derived_noise_variance(*, T: int, n: int, S: int, z: int) -> float:
     1 - e^-lambda. Balance (5.24) makes 1/S + chi = e^lambda/S: it brings (e^lambda - 1)/S^2.
 
     >>> round(derived_noise_variance(T=557, n=250, S=6, z=1) ** 0.5, 3)
-    0.25
+    0.251
     """
     return count("z", z) * expm1(_lambda(T, n, S)) / S
 

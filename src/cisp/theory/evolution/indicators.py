@@ -10,7 +10,7 @@ from cisp.theory.evolution.laws import excess
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Side, State
 
-Sent = list[list[Float[np.ndarray, "r c a s"]]]  # for each m, at a free position and a shared one
+Laws = list[list[Float[np.ndarray, "r c a s"]]]  # for each m, at a free position and a shared one
 
 
 def next_state(
@@ -40,7 +40,7 @@ def next_state(
     )
 
 
-def sent_by(setting: Setting, side: Side) -> Sent:
+def sent_by(setting: Setting, side: Side) -> Laws:
     """The laws of s at a circuit's positions, for each m, at free and at shared ones."""
     return [[sends(setting, X, seen.shift) for X in seen.X] for seen in side.seen]
 
@@ -62,7 +62,7 @@ def sends(
     return (-np.diff(passed, axis=3, prepend=one, append=0 * one)).clip(0)
 
 
-def read(side: Side, sends: Sent) -> Float[np.ndarray, "r m a"]:
+def read(side: Side, sends: Laws) -> Float[np.ndarray, "r m a"]:
     """The law of the next read-out: the mean of S neurons, independent given a.
 
     m of them sit on positions that also carry an active circuit.

@@ -49,11 +49,11 @@ class Neurons:
     on_0: Float[np.ndarray, "r c a 1"]
     on_1: Float[np.ndarray, "r c a 1"]
 
-    def all(self) -> Moments:
+    def overall(self) -> Moments:
         """The moments of x_i, over all directions."""
         return Moments(*(m.mean(3) for m in (self.mean, self.square, self.on)))
 
-    def off(self, true: Float[np.ndarray, " i"], i: int) -> Moments:
+    def less(self, true: Float[np.ndarray, " i"], i: int) -> Moments:
         """The moments of x_i less the true component, in one direction."""
         error = self.square - 2 * true * self.mean + true**2
         return Moments((self.mean - true)[..., i], error[..., i], self.on[..., i])

@@ -79,7 +79,10 @@ def _inactive(
     shared = Sent(silent + COMPONENTS, own, before.inactive, still)
     found = still
     for share, seen in zip(np.moveaxis(_nodes(crowd, law), 1, 0), side.seen, strict=True):
-        pair = neurons_of(setting, seen, 0, free).all(), neurons_of(setting, seen, 1, shared).all()
+        pair = (
+            neurons_of(setting, seen, 0, free).overall(),
+            neurons_of(setting, seen, 1, shared).overall(),
+        )
         found = found + (share * square_of_mean(setting, side, *pair, own)).sum(1)
     empty = crowd.empty(setting.z)
     alone = neurons_of(setting, _mean(side), 0, free)
@@ -110,7 +113,7 @@ def _active(
     )
     error = np.zeros(len(own))
     for i in range(ANGLES):
-        squares = square_of_mean(setting, side, alone.off(true, i), joined.off(true, i), own)
+        squares = square_of_mean(setting, side, alone.less(true, i), joined.less(true, i), own)
         error = error + (share * squares).sum(1) / ANGLES
     return (
         error,
