@@ -11,7 +11,6 @@ import csv
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from math import log
 from pathlib import Path
@@ -47,11 +46,7 @@ def post(T: int, D: int, z: int, seed: int) -> cisp.Network:
 def tuned(T: int, D: int, z: int, seed: int) -> cisp.Network:
     """The post's frame with an even load and the best gain, threshold, chi and bias found."""
     S, gain, threshold, chi_on, bias = (4, 8, 0.875, 0, 2) if z == 1 else (3, 6, 0.83, 0.5, 0.5)
-    start = cisp.conditional_rotations(T=T, rng=seed, bias=bias)
-    w, b = start.w.clone(), start.b.clone()
-    w[:, :2] *= gain / 2
-    b[:2] = torch.tensor([0.5, -0.5]) - gain * threshold
-    circuits = replace(start, w=w, b=b)
+    circuits = cisp.conditional_rotations(T=T, rng=seed, bias=bias, gain=gain, threshold=threshold)
     plain = cisp.superpose(circuits, D=D, S=S, rng=seed, allocate=cisp.transversal_design)
     network = TunedNetwork(circuits, plain.tables, plain.chi, plain.w_mean, D=D)
     network.scale = torch.tensor([[chi_on], [chi_on], [1], [1]], dtype=torch.float32)

@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Callable
-from dataclasses import replace
 from hashlib import sha256
 from inspect import getsource, isfunction
 from pathlib import Path
@@ -99,13 +98,6 @@ def grid(run: str, *, seeds: int, samples: int, L: int) -> pd.DataFrame:
     return by.agg(["mean", "sem"]).set_axis(["mse", "mse_stderr"], axis=1).reset_index()
 
 
-def stepped(T: int, gain: float, threshold: float) -> cisp.SmallCircuits:
-    """T On-indicators alone, whose step is clip(gain (alpha - threshold) + 1/2, 0, 1)."""
-    circuits = cisp.step_indicators(T=T)
-    b = circuits.b.new_tensor([0.5, -0.5]) - gain * threshold
-    return replace(circuits, w=circuits.w * (gain / 2), b=b)
-
-
 def predictions(*, L: int) -> pd.DataFrame:
     """What density evolution predicts on the grid of figures 8 to 11."""
     cells = [(T, D, z) for D, Ts in PAIRS.items() for T in Ts for z in (1, 2, 3, 4)]
@@ -126,7 +118,9 @@ def one_chosen(cell: int, seeds: int, samples: int, L: int) -> pd.DataFrame:
     for seed in range(seeds):
         angles, dealing, inputs = np.random.default_rng([cell, seed]).spawn(3)
         circuits = (
-            cisp.conditional_rotations(T=T, rng=angles) if post else stepped(T, gain, threshold)
+            cisp.conditional_rotations(T=T, rng=angles)
+            if post
+            else cisp.step_indicators(T=T, gain=gain, threshold=threshold)
         )
         network = cisp.superpose(
             circuits,
@@ -216,7 +210,7 @@ def critical_simulated(
     for seed in range(seeds):
         for k, T in enumerate(Ts):
             network = cisp.superpose(
-                stepped(int(T), gain, threshold),
+                cisp.step_indicators(T=int(T), gain=gain, threshold=threshold),
                 D=2 * n,
                 S=S,
                 L=L,
@@ -334,7 +328,7 @@ def figures_8_to_11_predicted() -> pd.DataFrame:
 
 def chosen_networks() -> pd.DataFrame:
     """Networks chosen before they were simulated, measured and predicted."""
-    behind = (one_chosen, stepped, CHOSEN, NAMES)
+    behind = (one_chosen, CHOSEN, NAMES)
     return kept("chosen", chosen, rooms=BOTH, behind=behind, seeds=8, samples=500, L=4)
 
 
@@ -345,7 +339,7 @@ def redundancy_predicted() -> pd.DataFrame:
 
 def critical_lines() -> pd.DataFrame:
     """The T at which active indicators of layer 5 err by 0.01, by theory and by simulation."""
-    behind = (critical_theory, critical_simulated, stepped, LINES, NAMES)
+    behind = (critical_theory, critical_simulated, LINES, NAMES)
     how = {"L": 5, "mse": 0.01, "seeds": 5, "samples": 500}
     return kept("critical", critical_T, rooms=BOTH, behind=behind, **how)
 

@@ -23,8 +23,9 @@ from tqdm import tqdm
 
 from cisp.allocation import Table, prime_steps
 from cisp.arguments import count
-from cisp.circuits import Seed, SmallCircuits, conditional_rotations
+from cisp.circuits import Seed, SmallCircuits
 from cisp.network import Network, superpose
+from cisp.rotations import conditional_rotations
 
 ON = 1e-4  # a neuron above this counts as active (post, figure 7)
 DRAWN = 4096  # inputs are drawn in lots of this many, whatever the batch, so batches change nothing
