@@ -74,9 +74,12 @@ def mse_active(
     active: Int[Tensor, "batch z"],
 ) -> dict[str, Float[Tensor, " L"]]:
     """Mean squared errors of the active circuits in layers 1..L, by quantity as in `errors`."""
-    found = [errors(network, A, a, active, layer) for layer in range(1, network.L + 1)]
+    found = []
+    for layer in range(1, network.L + 1):
+        delta = of_active(network.readout(A, layer), active) - a[layer]
+        found.append({"activations": delta, **network.circuits.quantities(delta)})
     return {
-        name: torch.stack([of_active(e[name], active).square().sum(-1).mean() for e in found])
+        name: torch.stack([delta[name].square().sum(-1).mean() for delta in found])
         for name in found[0]
     }
 
