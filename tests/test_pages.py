@@ -139,3 +139,12 @@ def test_each_row_is_predicted_by_the_formula_of_its_quantity_and_circuits(
     for row, found in zip(rows, page.predicted(table, d=4, S=6), strict=True):
         formula = getattr(theory, f"mse_{row[0]}_{row[1]}")
         assert found == formula(T=300, D=1000, d=4, S=6, z=2, layer=3)
+
+
+@pytest.mark.parametrize("page", ["claims"], indirect=True)
+def test_a_table_is_shown_to_two_digits_and_its_rounding_as_0(
+    page: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page.show_table(pd.DataFrame({"a": [0.0123, -1e-25], "b": [-4.56, 1e-19]}))
+    shown = [line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert shown == [["0.012", "-4.6"], ["0", "1e-19"]]
