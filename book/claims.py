@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from IPython.display import Markdown
 from jaxtyping import Float
 from myst_nb import glue
@@ -21,6 +22,11 @@ def claim(key: str, value: float, low: float, high: float, digits: int = 3) -> N
     shown = int(shown) if abs(shown) >= 10 ** (digits - 1) else shown  # 57, not 57.0
     print(f"{key} = {shown}")
     glue(key, shown, display=False)
+
+
+def show_table(table: pd.DataFrame) -> None:
+    """Print a table to two digits, rounding below 1e-20 as 0."""
+    print(table.mask(table.abs() < 1e-20, 0).to_string(float_format=lambda v: f"{v:.2g}"))
 
 
 def verdict(

@@ -6,6 +6,7 @@ from math import gcd, inf, prod
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from cisp import (
     prime_steps_capacity,
     random_subsets,
     transversal_design_capacity,
+    vectors,
 )
 
 CAPACITIES = {
@@ -133,6 +135,20 @@ def test_load_and_overlaps_equal_their_definitions(n: int, S: int, T: int, seed:
     # both are ratios of integers below 2^53, rounded a few times
     assert mean_overlap(table, n=n) == pytest.approx(overlaps.mean(), rel=1e-12)
     assert mean_squared_overlap(table, n=n) == pytest.approx((overlaps**2).mean(), rel=1e-12)
+
+
+@given(n=st.integers(1, 12), S=st.integers(1, 12), T=st.integers(1, 20), seed=st.integers(0, 99))
+def test_the_vectors_are_1_on_a_circuits_positions_and_0_elsewhere(
+    n: int, S: int, T: int, seed: int
+) -> None:
+    assume(S <= n)
+    table = random_subsets(T=T, n=n, S=S, rng=seed)
+    e = vectors(table, n=n)
+    assert e.dtype == np.float64
+    assert e.tolist() == [[float(p in row) for p in range(n)] for row in table.tolist()]
+    layers = np.stack([table, table[::-1]])
+    assert np.array_equal(vectors(layers, n=n), [e, e[::-1]])
+    assert np.array_equal(vectors(torch.from_numpy(layers), n=n), [e, e[::-1]])
 
 
 @pytest.mark.parametrize(("T", "n", "S"), [(557, 250, 6), (60, 50, 3), (40, 40, 1)])

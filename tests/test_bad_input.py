@@ -5,6 +5,7 @@ from typing import Any
 
 import jaxtyping
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -53,6 +54,8 @@ def predict(**changes: Any) -> cisp.DensityEvolution:
 def run_experiment(**changes: Any) -> object:
     return cisp.measure(build(), **{"z": 1, **changes})
 
+
+ERRORS = pd.DataFrame({"quantity": ["indicator", "rotation"] * 5, "z": range(10)})
 
 # what is called, and the whole message
 TABLE: dict[str, tuple[Callable[[], object], str]] = {
@@ -175,6 +178,22 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cisp.conditional_rotations(T=5, bias=0),
         "bias=0 is not allowed; bias must be a positive number",
     ),
+    "a step without a slope": (
+        lambda: cisp.conditional_rotations(T=5, gain=0),
+        "gain=0 is not allowed; gain must be a positive number",
+    ),
+    "a threshold below 0": (
+        lambda: cisp.loaded_rotations(T=5, threshold=-1),
+        "threshold=-1 is not allowed; threshold must be a positive number",
+    ),
+    "an infinite gain": (
+        lambda: cisp.step_indicators(T=5, gain=float("inf")),
+        "gain=inf is not allowed; gain must be a positive number",
+    ),
+    "indicators with no threshold": (
+        lambda: cisp.step_indicators(T=5, threshold=float("nan")),
+        "threshold=nan is not allowed; threshold must be a positive number",
+    ),
     "theta against T": (
         lambda: cisp.conditional_rotations(T=5, theta=torch.ones(4)),
         "theta has shape (4,); it must be (5,) or (L, 5)",
@@ -228,6 +247,14 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "input_mean of the wrong length": (
         lambda: circuits(input_mean=torch.ones(3)),
         "input_mean has shape (3,) and input_map (2, 2); they must be (2,) and (2, k)",
+    ),
+    "vectors of positions that are none": (
+        lambda: cisp.vectors([[0, 1], [2, 4]], n=4),
+        "table[1, 1]=4 is not a position; these are 0..3",
+    ),
+    "vectors of no layer": (
+        lambda: cisp.vectors(np.zeros((0, 5, 2), dtype=int), n=4),
+        "table has shape (0, 5, 2) and dtype int64; it must be (T, S) integers",
     ),
     # inputs and activations
     "z above T": (lambda: build().sample(batch=2, z=7), a_count("z", 7, "in 1..6")),
@@ -291,6 +318,14 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "A with a layer missing": (
         lambda: build().readout(torch.zeros(3, 5, 2, 12), 1),
         "A has 3 layers; it must have 4, 0 to 3",
+    ),
+    "dense weights of a layer that is none": (
+        lambda: cisp.run_dense(build(), torch.zeros(5, 2, 12), {4: torch.zeros(24, 24)}),
+        a_count("layer", 4, "in 1..3"),
+    ),
+    "dense weights of another size": (
+        lambda: cisp.run_dense(build(), torch.zeros(5, 2, 12), {2: torch.zeros(24, 12)}),
+        "W[2] has shape (24, 12); it must be (24, 24)",
     ),
     # layers and circuits of a network
     "read-out of layer 0": (
@@ -408,6 +443,19 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "the largest of half a read-out": (
         lambda: predict().largest(fraction, layer=1),
         a_count("readouts", 2.5, ">= 1"),
+    ),
+    # tables of measurements
+    "rows of a column that is none": (
+        lambda: cisp.rows(ERRORS, quantities="rotation"),
+        "no column 'quantities'; the table has 'quantity', 'z'",
+    ),
+    "rows of a value that does not occur": (
+        lambda: cisp.rows(ERRORS, quantity="vector"),
+        "quantity='vector' does not occur; quantity is 'indicator', 'rotation'",
+    ),
+    "rows of a value that does not occur, among some that do": (
+        lambda: cisp.rows(ERRORS, z=[1, 12]),
+        "z=12 does not occur; z is 0, 1, 2, 3, 4, 5, 6, 7 and 2 more",
     ),
     # experiments
     "measure a word": (

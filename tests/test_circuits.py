@@ -230,3 +230,33 @@ def test_the_bias_is_what_an_inactive_circuit_silences_and_changes_nothing_when_
     noise = torch.tensor([[0, 0, bias - 0.25, 0], [0, 0, 0, bias], [0, 0, bias + 0.25, 0]]).double()
     after = ours.run(noise.unsqueeze(1), alone)[1, :, 0]
     assert_equal(after, torch.tensor([[0] * 4, [0] * 4, [0, 0, 0.25, 0]]).double())
+
+
+STEPS = [(2, 0.5), (4, 0.75), (8, 0.875), (10, 0.5), (6, 0.83)]
+
+
+@pytest.mark.parametrize(("gain", "threshold"), STEPS)
+@pytest.mark.parametrize("make", [step_indicators, conditional_rotations])
+def test_gain_and_threshold_say_what_the_step_makes_of_the_indicator(
+    make: Callable[..., SmallCircuits], gain: float, threshold: float
+) -> None:
+    circuits = make(T=1, gain=gain, threshold=threshold, dtype=torch.float64)
+    alpha = torch.linspace(0, 1.25, 51).double()
+    a0 = circuits.input_mean * alpha[:, None]
+    a = circuits.run(a0[:, None], torch.zeros(51, 1, dtype=torch.int64))
+    after = circuits.quantities(a)["indicator"][1].flatten()
+    assert_equal(after, (gain * (alpha - threshold) + 0.5).clamp(0, 1))
+
+
+@pytest.mark.parametrize(("gain", "threshold"), STEPS)
+@pytest.mark.parametrize("make", [conditional_rotations, loaded_rotations])
+def test_gain_and_threshold_change_the_step_and_nothing_else(
+    make: Callable[..., SmallCircuits], gain: float, threshold: float
+) -> None:
+    plain, stepped = make(T=3, bias=2), make(T=3, bias=2, gain=gain, threshold=threshold)
+    first = int(make is loaded_rotations)  # its layer 1 has no step
+    w, b = plain.w.expand(5, 3, 4, 4).clone(), plain.b.expand(5, 4).clone()
+    w[first:, :, :2] *= gain / 2
+    b[first:, :2] = torch.tensor([0.5, -0.5]) - gain * threshold
+    assert torch.equal(stepped.w.expand(5, 3, 4, 4), w)
+    assert torch.equal(stepped.b.expand(5, 4), b)

@@ -413,21 +413,18 @@ def test_each_ingredient_left_out_changes_the_prediction(monkeypatch: pytest.Mon
     assert same == ["nothing"]
 
 
-@pytest.fixture
-def stepped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., cisp.SmallCircuits]:
-    """On-indicators with another step."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "book"))
-    kept: ModuleType = importlib.import_module("kept")
-    return kept.stepped
-
-
 @pytest.mark.parametrize(
     ("kind", "gain", "threshold"), [("design", 4, 0.5), ("prime steps", 4, 0.6)]
 )
-def test_another_step_does_as_predicted(
-    kind: str, gain: float, threshold: float, stepped: Callable[..., cisp.SmallCircuits]
-) -> None:
-    found, *_ = measured(lambda _: stepped(600, gain, threshold), D=1600, S=6, L=3, z=2, kind=kind)
+def test_another_step_does_as_predicted(kind: str, gain: float, threshold: float) -> None:
+    found, *_ = measured(
+        lambda _: cisp.step_indicators(T=600, gain=gain, threshold=threshold),
+        D=1600,
+        S=6,
+        L=3,
+        z=2,
+        kind=kind,
+    )
     table = ALLOCATE[kind](T=600, n=400, S=6)
     predicted = cisp.density_evolution(
         T=600, D=1600, S=6, z=2, L=3, table=table, gain=gain, threshold=threshold

@@ -5,7 +5,17 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from cisp import Network, conditional_rotations, errors, estimates, superpose
+from cisp import (
+    Network,
+    among_all,
+    conditional_rotations,
+    errors,
+    estimates,
+    is_active,
+    mse_active,
+    of_active,
+    superpose,
+)
 
 # float64: sums of S terms of size below 10
 assert_equal = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
@@ -68,3 +78,28 @@ def test_one_active_circuit_is_read_exactly_at_layer_1() -> None:
     delta = errors(network, network(network.embed(inputs, everyone)), alone, everyone, 1)
     assert_equal(delta["activations"][range(25), range(25)], torch.zeros(25, 4).double())
     assert float(delta["activations"].abs().max()) > 0.1  # others share a position with it
+
+
+def test_the_entries_of_active_circuits_are_taken_out_and_put_back_one_by_one() -> None:
+    _, _, active, a = case()
+    everyone = read(2)
+    theirs = of_active(everyone, active)
+    placed, on = among_all(a[2], active, T=25), is_active(active, T=25)
+    for k, row in enumerate(active.tolist()):
+        assert torch.equal(theirs[k], torch.stack([everyone[k, t] for t in row]))
+        for t in range(25):
+            assert bool(on[k, t]) == (t in row)
+            expected = a[2, k, row.index(t)] if t in row else torch.zeros(4).double()
+            assert torch.equal(placed[k, t], expected)
+    assert torch.equal(of_active(placed, active), a[2])
+    assert torch.equal(of_active(everyone[..., 0], active), theirs[..., 0])  # any shape behind T
+
+
+def test_the_mean_squared_error_of_active_circuits_is_over_inputs_and_circuits() -> None:
+    network, A, active, a = case()
+    found = mse_active(network, A, a, active)
+    assert list(found) == ["activations", "indicator", "rotation"]
+    for layer in range(1, 4):
+        for name, delta in errors(network, A, a, active, layer).items():
+            squares = [delta[k, t] @ delta[k, t] for k, row in enumerate(active) for t in row]
+            assert_equal(found[name][layer - 1], torch.stack(squares).mean())

@@ -16,9 +16,9 @@ from cisp.silence import _below, check_silence
 
 def built(circuits: SmallCircuits, *, S: int, n: int, seed: int) -> Network:
     """The extrinsic network without its check."""
-    table = cisp.transversal_design(T=circuits.T, n=n, S=S)
-    table = torch.from_numpy(table[np.random.default_rng(seed).permutation(circuits.T)])
-    return Network(circuits, Extrinsic(table.repeat(circuits.L, 1, 1), n=n))
+    rows = cisp.transversal_design(T=circuits.T, n=n, S=S)
+    dealt = torch.from_numpy(rows[np.random.default_rng(seed).permutation(circuits.T)])
+    return Network(circuits, Extrinsic(dealt.repeat(circuits.L, 1, 1), n=n))
 
 
 def worst_by_hand(network: Network, turns: int = 720) -> Tensor:

@@ -1,7 +1,5 @@
 """Networks fixed before any was simulated: what is measured beside what is predicted."""
 
-from dataclasses import replace
-
 import joblib
 import numpy as np
 import pandas as pd
@@ -46,13 +44,6 @@ CHOSEN = [  # fixed before any of them was simulated: T, D, S, z, allocation, ga
 ]
 
 
-def stepped(T: int, gain: float, threshold: float) -> cisp.SmallCircuits:
-    """T On-indicators alone, whose step is clip(gain (alpha - threshold) + 1/2, 0, 1)."""
-    circuits = cisp.step_indicators(T=T)
-    b = circuits.b.new_tensor([0.5, -0.5]) - gain * threshold
-    return replace(circuits, w=circuits.w * (gain / 2), b=b)
-
-
 def one_chosen(cell: int, seeds: int, samples: int, L: int) -> pd.DataFrame:
     """A chosen network, measured and predicted. The indicators alone where the step is another."""
     T, D, S, z, name, gain, threshold = CHOSEN[cell]
@@ -61,7 +52,9 @@ def one_chosen(cell: int, seeds: int, samples: int, L: int) -> pd.DataFrame:
     for seed in range(seeds):
         angles, dealing, inputs = np.random.default_rng([cell, seed]).spawn(3)
         circuits = (
-            cisp.conditional_rotations(T=T, rng=angles) if post else stepped(T, gain, threshold)
+            cisp.conditional_rotations(T=T, rng=angles)
+            if post
+            else cisp.step_indicators(T=T, gain=gain, threshold=threshold)
         )
         network = cisp.superpose(
             circuits,

@@ -7,7 +7,7 @@ from kept import kept
 from tqdm import tqdm
 
 import cisp
-from studies.chosen import ALLOCATIONS, stepped
+from studies.chosen import ALLOCATIONS
 
 CAPACITIES = {
     "prime steps": cisp.prime_steps_capacity,
@@ -70,7 +70,7 @@ def critical_simulated(
     for seed in range(seeds):
         for k, T in enumerate(Ts):
             network = cisp.superpose(
-                stepped(int(T), gain, threshold),
+                cisp.step_indicators(T=int(T), gain=gain, threshold=threshold),
                 D=2 * n,
                 S=S,
                 L=L,

@@ -9,22 +9,25 @@ from cisp.allocation import (
     prime_steps,
     prime_steps_capacity,
     random_subsets,
+    vectors,
 )
 from cisp.assumptions import check_assumptions
 from cisp.budget import error_budget
-from cisp.circuits import (
-    SmallCircuits,
+from cisp.circuits import SmallCircuits
+from cisp.construct import superpose, superpose_extrinsic
+from cisp.dense import run_dense
+from cisp.designs import johnson_bound, transversal_design, transversal_design_capacity
+from cisp.experiment import measure, measure_masked
+from cisp.network import Network
+from cisp.readout import among_all, errors, estimates, is_active, mse_active, of_active
+from cisp.rotations import (
     conditional_rotations,
     loaded_rotations,
     one_relu_rotations,
     step_indicators,
 )
-from cisp.construct import superpose, superpose_extrinsic
-from cisp.designs import johnson_bound, transversal_design, transversal_design_capacity
-from cisp.experiment import measure, measure_masked
-from cisp.network import Network
-from cisp.readout import errors, estimates
 from cisp.sweeps import sweep
+from cisp.tables import rows
 from cisp.tally import Measurement
 from cisp.theory import DensityEvolution, density_evolution
 from cisp.wiring import Dealt, Extrinsic
@@ -36,6 +39,7 @@ __all__ = [
     "Measurement",
     "Network",
     "SmallCircuits",
+    "among_all",
     "check_assumptions",
     "check_table",
     "conditional_rotations",
@@ -43,6 +47,7 @@ __all__ = [
     "error_budget",
     "errors",
     "estimates",
+    "is_active",
     "johnson_bound",
     "load",
     "loaded_rotations",
@@ -50,10 +55,14 @@ __all__ = [
     "mean_squared_overlap",
     "measure",
     "measure_masked",
+    "mse_active",
+    "of_active",
     "one_relu_rotations",
     "prime_steps",
     "prime_steps_capacity",
     "random_subsets",
+    "rows",
+    "run_dense",
     "step_indicators",
     "superpose",
     "superpose_extrinsic",
@@ -61,4 +70,5 @@ __all__ = [
     "theory",
     "transversal_design",
     "transversal_design_capacity",
+    "vectors",
 ]

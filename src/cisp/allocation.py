@@ -9,7 +9,8 @@ from itertools import combinations, islice
 from math import comb, inf
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from cisp.arguments import count
 from cisp.designs import transversal_design_capacity
@@ -93,6 +94,25 @@ def check_table(table: Table, *, n: int, max_overlap: int | float = 1) -> Table:
             f"at most max_overlap={max_overlap} are allowed"
         )
     return table
+
+
+def vectors(table: ArrayLike, *, n: int) -> Float[np.ndarray, "*layers T n"]:
+    """The embedding vectors |e_t> as rows of 0 and 1, one for each row of the table (5.21).
+
+    table: (T, S) positions, or (L, T, S) as in `Network.tables`.
+
+    Raises ValueError where `check_table` does, overlaps aside.
+
+    >>> vectors(prime_steps(T=2, n=4, S=2), n=4)
+    array([[1., 1., 0., 0.],
+           [0., 0., 1., 1.]])
+    """
+    table = np.asarray(table)
+    if table.ndim > 2 and len(table):
+        return np.stack([vectors(of_layer, n=n) for of_layer in table])
+    e = np.zeros((len(check_table(table, n=n, max_overlap=inf)), n))
+    np.put_along_axis(e, table, 1, axis=1)
+    return e
 
 
 def load(table: Table, *, n: int) -> Int[np.ndarray, " n"]:

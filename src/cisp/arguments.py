@@ -1,5 +1,6 @@
-"""The checks that every room shares."""
+"""The checks on counts and sizes that every room shares."""
 
+from math import inf
 from operator import index
 
 
@@ -13,6 +14,13 @@ def count(name: str, value: object, *, low: int = 1, high: int | None = None) ->
     if isinstance(value, bool) or number < low or (high is not None and number > high):
         raise ValueError(f"{name}={value!r} is not allowed; {name} must be {allowed}")
     return number
+
+
+def positive(name: str, value: float | int) -> float | int:
+    """The value, or a ValueError that names it unless it is positive and finite."""
+    if not 0 < value < inf:
+        raise ValueError(f"{name}={value!r} is not allowed; {name} must be a positive number")
+    return value
 
 
 def positions(D: int, d: int) -> int:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from cisp.arguments import count
 from cisp.network import Network
+from cisp.readout import of_active
 
 
 def error_budget(
@@ -39,10 +40,9 @@ def error_budget(
     W, shared = network.W(layer), network.shared(layer)
     w = network.circuits.at(layer)[0][active]
     w_mean = network.w_mean if network.w_mean.ndim == 2 else network.w_mean[layer - 1]
-    inputs = torch.arange(len(active), device=active.device).unsqueeze(1)
 
     def read(A: Tensor, layer: int) -> Tensor:
-        return network.readout(A, layer)[inputs, active]
+        return of_active(network.readout(A, layer), active)
 
     def times(M: Tensor, A: Tensor) -> Tensor:
         return (A.flatten(1) @ M.T).view_as(A)

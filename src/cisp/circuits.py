@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import inf
 
 import numpy as np
 import torch
@@ -41,57 +40,16 @@ class SmallCircuits:
     input_map: Tensor = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        w = finite("w", self.w)
-        b = finite("b", self.b).to(w)
-        if w.ndim not in (3, 4) or w.shape[-1] != w.shape[-2] or 0 in w.shape:
-            raise ValueError(
-                f"w has shape {tuple(w.shape)}; it must be (T, d, d) or (L, T, d, d), none 0"
-            )
-        T, d = w.shape[-3], w.shape[-1]
-        if b.ndim == 3 or (b.ndim == 2 and w.ndim == 3 and b.shape[0] == T):
-            raise ValueError(
-                f"b has shape {tuple(b.shape)}, a bias for each of the {T} circuits; they must "
-                f"share one bias vector in a layer (assumption 4'): b must be ({d},) or (L, {d})"
-                f"{', the latter with w as (L, T, d, d)' if b.ndim == 2 else ''}"
-            )
-        if b.ndim not in (1, 2) or b.shape[-1] != d or 0 in b.shape:
-            raise ValueError(
-                f"b has shape {tuple(b.shape)}; with d={d} it must be ({d},) or (L, {d})"
-            )
-        depths = [len(x) for x, full in ((w, 4), (b, 2)) if x.ndim == full]
-        if len(set(depths)) == 2:
-            raise ValueError(f"w has {depths[0]} layers but b has {depths[1]}; they must agree")
-        L = count("L", 5 if self.L is None else self.L) if not depths else depths[0]
-        if depths and self.L is not None and self.L != L:
-            raise ValueError(f"L={self.L} but the weights or biases are given for {L} layers")
-        readouts = {
-            name: finite(f"readouts[{name!r}]", m).to(w) for name, m in self.readouts.items()
-        }
-        for name, m in readouts.items():
-            if m.ndim != 2 or m.shape[1] != d or not len(m):
-                raise ValueError(
-                    f"readouts[{name!r}] has shape {tuple(m.shape)}; it must be (k, {d})"
-                )
-        mean = w.new_zeros(d) if self.input_mean is None else finite("input_mean", self.input_mean)
-        spread = torch.eye(d) if self.input_map is None else finite("input_map", self.input_map)
-        if mean.shape != (d,) or spread.ndim != 2 or len(spread) != d:
-            raise ValueError(
-                f"input_mean has shape {tuple(mean.shape)} and input_map {tuple(spread.shape)}; "
-                f"they must be ({d},) and ({d}, k)"
-            )
-        theta = None if self.theta is None else finite("theta", self.theta).to(w)
-        if theta is not None and theta.shape not in ((T,), (L, T)):
-            raise ValueError(
-                f"theta has shape {tuple(theta.shape)}; it must be ({T},) or ({L}, {T})"
-            )
+        w, b = finite("w", self.w), finite("b", self.b)
+        b = b.to(w)
+        _check_weights(w)
+        _check_bias(b, w)
+        L = _depth(w, b, self.L)
+        readouts = {name: _readout(name, m, w) for name, m in self.readouts.items()}
+        mean, spread = _inputs(self.input_mean, self.input_map, w)
+        theta = None if self.theta is None else _theta(self.theta, w, L)
         known = dict(
-            theta=theta,
-            w=w,
-            b=b,
-            readouts=readouts,
-            L=L,
-            input_mean=mean.to(w),
-            input_map=spread.to(w),
+            theta=theta, w=w, b=b, readouts=readouts, L=L, input_mean=mean, input_map=spread
         )
         for name, value in known.items():
             object.__setattr__(self, name, value)
@@ -166,132 +124,6 @@ class SmallCircuits:
         return torch.stack(a)
 
 
-def conditional_rotations(
-    *,
-    T: int | None = None,
-    theta: object = None,
-    bias: float | int = 1,
-    rng: Seed = 0,
-    dtype: torch.dtype | None = None,
-) -> SmallCircuits:
-    """T circuits (d = 4) that rotate a plane vector x by theta_t while their On-indicator is 1.
-
-    Equations 3.1-3.3 and 5.2-5.6. Two neurons carry the indicator alpha = a_0 - a_1, two carry
-    x + alpha, so that the ReLU never cuts an active vector with |x| <= 1:
-
-        alpha   a_0, a_1       alpha after     x after
-        1       1.5, 0.5       1.5 - 0.5 = 1   rotated x
-        0       0, 0           0               0, and so is any input smaller than 0.177
-
-    theta: (T,), or (L, T) for an angle of its own in each layer; drawn uniformly if not given.
-    bias: minus the bias b of the vector neurons, ReLU(rotated x + (1 + bias) alpha - bias): the
-        size of x that an inactive circuit still silences. The post's is 1.
-
-    >>> circuits = conditional_rotations(T=3, rng=0)
-    >>> tuple(circuits.w.shape), circuits.b.tolist()
-    ((3, 4, 4), [-0.5, -1.5, -1.0, -1.0])
-    """
-    if not 0 < bias < inf:
-        raise ValueError(f"bias={bias!r} is not allowed; bias must be a positive number")
-    angles = _angles(T, theta, rng)
-    c, s = torch.cos(angles), torch.sin(angles)
-    zero, two, gate = torch.zeros_like(c), torch.full_like(c, 2.0), torch.full_like(c, 1.0 + bias)
-    rows = [
-        [two, -two, zero, zero],
-        [two, -two, zero, zero],
-        [gate - (c - s), -gate + (c - s), c, -s],
-        [gate - (s + c), -gate + (s + c), s, c],
-    ]
-    kind = dtype or torch.get_default_dtype()
-    return SmallCircuits(
-        w=_matrices(rows).to(kind),
-        b=torch.tensor([-0.5, -1.5, -bias, -bias], dtype=kind),
-        readouts={
-            "indicator": torch.tensor([[1.0, -1, 0, 0]]),
-            "rotation": torch.tensor([[-1.0, 1, 1, 0], [-1, 1, 0, 1]]),
-        },
-        theta=angles.to(kind),
-        input_mean=torch.tensor([1.5, 0.5, 1, 1]),
-        input_map=torch.eye(4)[:, 2:],
-    )
-
-
-def loaded_rotations(
-    *,
-    L: int = 5,
-    T: int | None = None,
-    theta: object = None,
-    bias: float | int = 1,
-    rng: Seed = 0,
-    dtype: torch.dtype | None = None,
-) -> SmallCircuits:
-    """Conditional rotations whose first layer adds up without a fault where circuits share (d = 4).
-
-    Beyond the post. Layer 1 puts out (alpha, ReLU(alpha - 1), x + alpha), and layer 2 takes the
-    vector as a_2 - a_0. The input of a position that k active circuits share is the sum of theirs,
-    so layer 1 holds (k, k - 1, sum of x + k) there: an indicator of 1 and the sum of the vectors.
-    In `conditional_rotations` the vector read there is 2 (k - 1) too large in both components. What
-    is read from layer 1 of these circuits means nothing: the read-outs are for the layers after it.
-    """
-    circuits = conditional_rotations(T=T, theta=theta, bias=bias, rng=rng, dtype=dtype)
-    circuits = circuits.with_layers(L if circuits.w.ndim == 3 else circuits.L)
-    w = circuits.w.expand(circuits.L, -1, -1, -1).clone()
-    b = circuits.b.expand(circuits.L, -1).clone()
-    w[0, :, :2] /= 2
-    w[0, :, 2:, 0] -= bias
-    w[0, :, 2:, 1] += bias
-    b[0] = torch.tensor([0.0, -1, 0, 0])
-    if circuits.L > 1:
-        w[1, :, 2:, 1] -= w[1, :, 2:, 2:].sum(-1)
-    return replace(circuits, w=w, b=b)
-
-
-def step_indicators(*, T: int, dtype: torch.dtype | None = None) -> SmallCircuits:
-    """T copies of the On-indicator alone (d = 2), a step made of two ReLUs (3.3).
-
-    2 (a_0 - a_1) - 0.5 and - 1.5 differ by 1 once both are positive, so alpha goes to 0 below 0.25,
-    to 1 above 0.75, and small errors do not pass.
-    """
-    w = torch.tensor([[2.0, -2], [2, -2]], dtype=dtype).expand(count("T", T), 2, 2)
-    return SmallCircuits(
-        w=w.clone(),
-        b=torch.tensor([-0.5, -1.5]),
-        readouts={"indicator": torch.tensor([[1.0, -1]])},
-        input_mean=torch.tensor([1.5, 0.5]),
-        input_map=torch.zeros(2, 1),
-    )
-
-
-def one_relu_rotations(
-    *,
-    T: int | None = None,
-    theta: object = None,
-    rng: Seed = 0,
-    dtype: torch.dtype | None = None,
-) -> SmallCircuits:
-    """T conditional rotations with one indicator neuron (d = 3), alpha = ReLU(2 alpha - 1).
-
-    The simpler circuit that section 3 of the post rejects: alpha = 1 is a fixed point, but an error
-    on it doubles at each layer. Kept to show why two ReLUs are needed.
-    """
-    angles = _angles(T, theta, rng)
-    c, s = torch.cos(angles), torch.sin(angles)
-    zero, two = torch.zeros_like(c), torch.full_like(c, 2.0)
-    rows = [[two, zero, zero], [two - (c - s), c, -s], [two - (s + c), s, c]]
-    kind = dtype or torch.get_default_dtype()
-    return SmallCircuits(
-        w=_matrices(rows).to(kind),
-        b=torch.tensor([-1.0, -1, -1]),
-        readouts={
-            "indicator": torch.tensor([[1.0, 0, 0]]),
-            "rotation": torch.tensor([[-1.0, 1, 0], [-1, 0, 1]]),
-        },
-        theta=angles.to(kind),
-        input_mean=torch.ones(3),
-        input_map=torch.eye(3)[:, 1:],
-    )
-
-
 def finite(name: str, value: object) -> Tensor:
     """The value as a floating tensor, or a ValueError that names it if it holds nan or inf."""
     try:
@@ -337,18 +169,63 @@ def check_inputs(a0: Tensor, active: Tensor, *, T: int, d: int, dtype: torch.dty
         )
 
 
-def _angles(T: int | None, theta: object, rng: Seed) -> Tensor:
-    """Angles in float64 of shape (T,) or (L, T): the given ones, checked, or T drawn ones."""
-    if theta is None:
-        if T is None:
-            raise ValueError("T=None and theta=None; give the number of circuits or their angles")
-        return torch.from_numpy(np.random.default_rng(rng).uniform(0, 2 * np.pi, count("T", T)))
-    angles = finite("theta", theta).double()
-    if angles.ndim not in (1, 2) or 0 in angles.shape or T not in (None, angles.shape[-1]):
-        wanted = "(T,) or (L, T)" if T is None else f"({T},) or (L, {T})"
-        raise ValueError(f"theta has shape {tuple(angles.shape)}; it must be {wanted}")
+def _check_weights(w: Tensor) -> None:
+    """Raise ValueError unless w is (T, d, d) or (L, T, d, d) and not empty."""
+    if w.ndim not in (3, 4) or w.shape[-1] != w.shape[-2] or 0 in w.shape:
+        raise ValueError(
+            f"w has shape {tuple(w.shape)}; it must be (T, d, d) or (L, T, d, d), none 0"
+        )
+
+
+def _check_bias(b: Tensor, w: Tensor) -> None:
+    """Raise ValueError unless b is (d,) or (L, d), the same for all circuits (assumption 4')."""
+    T, d = w.shape[-3], w.shape[-1]
+    if b.ndim == 3 or (b.ndim == 2 and w.ndim == 3 and b.shape[0] == T):
+        raise ValueError(
+            f"b has shape {tuple(b.shape)}, a bias for each of the {T} circuits; they must "
+            f"share one bias vector in a layer (assumption 4'): b must be ({d},) or (L, {d})"
+            f"{', the latter with w as (L, T, d, d)' if b.ndim == 2 else ''}"
+        )
+    if b.ndim not in (1, 2) or b.shape[-1] != d or 0 in b.shape:
+        raise ValueError(f"b has shape {tuple(b.shape)}; with d={d} it must be ({d},) or (L, {d})")
+
+
+def _depth(w: Tensor, b: Tensor, L: int | None) -> int:
+    """The number of layers: of w and b where they carry a layer axis, else L, else five."""
+    depths = [len(x) for x, full in ((w, 4), (b, 2)) if x.ndim == full]
+    if len(set(depths)) == 2:
+        raise ValueError(f"w has {depths[0]} layers but b has {depths[1]}; they must agree")
+    if not depths:
+        return count("L", 5 if L is None else L)
+    if L not in (None, depths[0]):
+        raise ValueError(f"L={L} but the weights or biases are given for {depths[0]} layers")
+    return depths[0]
+
+
+def _readout(name: str, value: object, w: Tensor) -> Tensor:
+    """The read-out matrix (k, d) in the dtype and on the device of w."""
+    m, d = finite(f"readouts[{name!r}]", value).to(w), w.shape[-1]
+    if m.ndim != 2 or m.shape[1] != d or not len(m):
+        raise ValueError(f"readouts[{name!r}] has shape {tuple(m.shape)}; it must be (k, {d})")
+    return m
+
+
+def _inputs(mean: object, spread: object, w: Tensor) -> tuple[Tensor, Tensor]:
+    """input_mean (d,) and input_map (d, k), 0 and the identity where not given."""
+    d = w.shape[-1]
+    mean = w.new_zeros(d) if mean is None else finite("input_mean", mean)
+    spread = torch.eye(d) if spread is None else finite("input_map", spread)
+    if mean.shape != (d,) or spread.ndim != 2 or len(spread) != d:
+        raise ValueError(
+            f"input_mean has shape {tuple(mean.shape)} and input_map {tuple(spread.shape)}; "
+            f"they must be ({d},) and ({d}, k)"
+        )
+    return mean.to(w), spread.to(w)
+
+
+def _theta(theta: object, w: Tensor, L: int) -> Tensor:
+    """The angles (T,) or (L, T) in the dtype and on the device of w."""
+    angles, T = finite("theta", theta).to(w), w.shape[-3]
+    if angles.shape not in ((T,), (L, T)):
+        raise ValueError(f"theta has shape {tuple(angles.shape)}; it must be ({T},) or ({L}, {T})")
     return angles
-
-
-def _matrices(rows: list[list[Tensor]]) -> Tensor:
-    return torch.stack([torch.stack(row, -1) for row in rows], -2)

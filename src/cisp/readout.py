@@ -1,10 +1,47 @@
 """Each circuit's quantities read from network activations, and their errors (section 5.5)."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from cisp.network import Network
+
+
+def of_active(
+    values: Shaped[Tensor, "batch T *rest"], active: Int[Tensor, "batch z"]
+) -> Shaped[Tensor, "batch z *rest"]:
+    """The entries of the active circuits of each input, in the order of `active`.
+
+    >>> of_active(torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]), torch.tensor([[2], [0]]))
+    tensor([[0.3000],
+            [0.4000]])
+    """
+    return values[_inputs(active), active]
+
+
+def among_all(
+    values: Shaped[Tensor, "batch z *rest"], active: Int[Tensor, "batch z"], *, T: int
+) -> Shaped[Tensor, "batch T *rest"]:
+    """The values of the active circuits at their places among all T; 0 for the inactive.
+
+    The truth, where the values are the oracle's (assumption 3).
+
+    >>> among_all(torch.tensor([[0.5], [0.7]]), torch.tensor([[2], [0]]), T=3)
+    tensor([[0.0000, 0.0000, 0.5000],
+            [0.7000, 0.0000, 0.0000]])
+    """
+    zero = values.new_zeros(len(active), T, *values.shape[2:])
+    return zero.index_put((_inputs(active), active), values)
+
+
+def is_active(active: Int[Tensor, "batch z"], *, T: int) -> Bool[Tensor, "batch T"]:
+    """Which of the T circuits are active in each input.
+
+    >>> is_active(torch.tensor([[2], [0]]), T=3)
+    tensor([[False, False,  True],
+            [ True, False, False]])
+    """
+    return among_all(torch.ones_like(active, dtype=torch.bool), active, T=T)
 
 
 def estimates(
@@ -26,7 +63,26 @@ def errors(
     `a` is what the oracle gives for the active circuits; the truth of an inactive circuit is 0
     (assumption 3).
     """
-    delta = network.readout(A, layer)
-    rows = torch.arange(len(active), device=active.device).unsqueeze(1)
-    delta = delta.index_put((rows, active), -a[layer], accumulate=True)
+    delta = network.readout(A, layer) - among_all(a[layer], active, T=network.T)
     return {"activations": delta, **network.circuits.quantities(delta)}
+
+
+def mse_active(
+    network: Network,
+    A: Float[Tensor, "layers batch d n"],
+    a: Float[Tensor, "layers batch z d"],
+    active: Int[Tensor, "batch z"],
+) -> dict[str, Float[Tensor, " L"]]:
+    """Mean squared errors of the active circuits in layers 1..L, by quantity as in `errors`."""
+    found = []
+    for layer in range(1, network.L + 1):
+        delta = of_active(network.readout(A, layer), active) - a[layer]
+        found.append({"activations": delta, **network.circuits.quantities(delta)})
+    return {
+        name: torch.stack([delta[name].square().sum(-1).mean() for delta in found])
+        for name in found[0]
+    }
+
+
+def _inputs(active: Int[Tensor, "batch z"]) -> Int[Tensor, "batch 1"]:
+    return torch.arange(len(active), device=active.device).unsqueeze(1)

@@ -9,10 +9,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from cisp.allocation import Table, prime_steps
-from cisp.circuits import SmallCircuits, conditional_rotations
+from cisp.circuits import SmallCircuits
 from cisp.construct import superpose
 from cisp.digest import digest
 from cisp.experiment import measure, shown
+from cisp.rotations import conditional_rotations
 from cisp.tally import Measurement
 
 

@@ -1,0 +1,31 @@
+"""Rows of a table by the values of its columns."""
+
+import pandas as pd
+
+from cisp import rows
+
+TABLE = pd.DataFrame(
+    {
+        "quantity": ["indicator", "rotation"] * 4,
+        "z": [1, 1, 2, 2] * 2,
+        "layer": [1] * 4 + [2] * 4,
+        "mse": range(8),
+    }
+)
+
+
+def test_rows_have_all_the_values_and_keep_their_order_and_index() -> None:
+    assert rows(TABLE, quantity="rotation").mse.tolist() == [1, 3, 5, 7]
+    found = rows(TABLE[::-1], quantity="rotation", z=2)
+    assert found.index.tolist() == found.mse.tolist() == [7, 3]
+    assert rows(TABLE).equals(TABLE)
+
+
+def test_several_values_stand_for_any_of_them() -> None:
+    for some in ([1], (1,), {1}, range(1, 2)):
+        assert rows(TABLE, layer=some).mse.tolist() == [0, 1, 2, 3]
+    assert rows(TABLE, layer=[1, 2], z=1).mse.tolist() == [0, 1, 4, 5]
+
+
+def test_values_that_occur_but_never_together_give_no_row() -> None:
+    assert rows(TABLE[TABLE.mse != 7], layer=2, z=2, quantity="rotation").empty
