@@ -110,7 +110,7 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cisp.superpose_extrinsic(
             circuits(T=2, b=torch.tensor([-1, 0.5])), D=12, S=3, L=2, allocate=cisp.prime_steps
         ),
-        "b[1]=0.5 in layer 1 lets circuit 1, alone, switch on neuron 1 of position 0, which is "
+        "b[1]=0.5 in layer 1 lets circuit 0, alone, switch on neuron 1 of position 3, which is "
         "not its own; b[1] must be at most 0",
     ),
     # tables

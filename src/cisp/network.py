@@ -241,7 +241,7 @@ class Network(nn.Module):
 
     def _gather(self, layer: int) -> Bags:
         """What sums up layer 1..L: for the layer after it, or to be read alone."""
-        return self._layer(layer + 1).gather if layer < self.L else self.wiring.read
+        return self._layer(layer + 1).gather if layer < self.L else self.wiring.last
 
     def mean(self, layer: int) -> Float[Tensor, "d d"]:
         """The mean weights split off in layer 1..L (5.20)."""

@@ -144,14 +144,12 @@ class Dealt(nn.Module):
     tables: Tensor
     chi: Tensor
     layers: nn.ModuleList
-    read: Bags
+    last: Bags
 
     def __init__(self, tables: Tensor, chi: Tensor | None = None, *, n: int) -> None:
         super().__init__()
         _prepare(self, tables, n)
-        pairs = pairwise(tables.cpu().numpy())
-        balances = [0.0, *(balance(after, table, n) for table, after in pairs)]
-        chi = torch.tensor(balances, dtype=torch.float64) if chi is None else chi
+        chi = _balanced(tables, n) if chi is None else chi
         self.register_buffer("chi", chi.to(tables.device))
         _derive(self)
 
@@ -185,7 +183,7 @@ class Extrinsic(nn.Module):
     tables: Tensor
     chi: Tensor
     layers: nn.ModuleList
-    read: Bags
+    last: Bags
 
     def __init__(self, tables: Tensor, chi: Tensor | None = None, *, n: int) -> None:
         super().__init__()
@@ -223,7 +221,7 @@ class Extrinsic(nn.Module):
 Wiring = Dealt | Extrinsic
 
 
-def balance(table: Table, before: Table, n: int) -> float:
+def balanced_chi(table: Table, before: Table, n: int) -> float:
     """The chi with E_{t != u} <e_t^l|W_emb|e_u^{l-1}> = 0 over all ordered pairs (5.24).
 
     Of the T (T-1) S^2 entries that these brackets add up, M are 1/S and the others -chi, so
@@ -244,6 +242,12 @@ def balance(table: Table, before: Table, n: int) -> float:
             "solves 5.24; take fewer circuits or a larger D"
         )
     return M / (S * rest) if T > 1 else 0.0
+
+
+def _balanced(tables: Tensor, n: int) -> Float[Tensor, " L"]:
+    pairs = pairwise(tables.cpu().numpy())
+    balances = [0.0, *(balanced_chi(after, table, n) for table, after in pairs)]
+    return torch.tensor(balances, dtype=torch.float64)
 
 
 def _dealt(table: Tensor, after: Tensor, chi: Tensor, n: int) -> Layer:
@@ -284,9 +288,9 @@ def _prepare(wiring: Wiring, tables: Tensor, n: int) -> None:
 def _derive(wiring: Wiring, _: object = None) -> None:
     """The layers and what reads the last, from tables and chi: at first and when these change."""
     L, T, S = wiring.tables.shape
-    read = Bags(_circuits(T, S), wiring.tables[-1].cpu().flatten(), T)
+    last = Bags(_circuits(T, S), wiring.tables[-1].cpu().flatten(), T)
     wiring.layers = nn.ModuleList(wiring.made()).to(wiring.tables.device)
-    wiring.read = read.to(wiring.tables.device)
+    wiring.last = last.to(wiring.tables.device)
 
 
 def _circuits(T: int, S: int) -> Tensor:

@@ -71,7 +71,7 @@ def neurons_of(setting: Setting, seen: Seen, j: int, sent: Sent) -> Neurons:
     """The neurons of a position with j other active circuits, given the read-out of its circuit."""
     crowd, step, S = setting.crowd, setting.step, setting.crowd.S
     law, X = _few_points(seen.X[j], crowd.levels)
-    own = setting.ingredients.own(crowd, readouts(crowd))
+    own = setting.ingredients.own(crowd, read_grid(crowd))
     u = received(crowd, own[:, None], X, seen.shift[:, None, None, None])
     heard = np.maximum(X - j * S, 0)
     heard = heard / np.maximum(law @ heard, 1e-300)[..., None]
@@ -137,6 +137,6 @@ def _over(classes: Float[np.ndarray, "k c"], x: Float[np.ndarray, "r c a"]) -> A
     return np.einsum("kc,rca->rka", classes, x)
 
 
-def readouts(crowd: Crowd) -> Float[np.ndarray, " b"]:
+def read_grid(crowd: Crowd) -> Float[np.ndarray, " b"]:
     """The read-outs at which neurons are averaged, the multiples of 1/(2S)."""
     return np.arange(2 * crowd.S + 1) / (2 * crowd.S)

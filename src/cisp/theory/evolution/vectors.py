@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from cisp.theory.evolution.crowd import Crowd
 from cisp.theory.evolution.laws import coarse
-from cisp.theory.evolution.neurons import Sent, neurons_of, readouts, square_of_mean
+from cisp.theory.evolution.neurons import Sent, neurons_of, read_grid, square_of_mean
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Seen, Side
 
@@ -72,7 +72,7 @@ def _inactive(
 ) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, " 4"]]:
     """E|x_hat|^2 of an inactive circuit, and how often a neuron of no active circuit is on."""
     crowd, law = setting.crowd, side.law
-    a, silent, still = readouts(crowd), np.zeros((len(law), 1)), np.zeros(len(law))
+    a, silent, still = read_grid(crowd), np.zeros((len(law), 1)), np.zeros(len(law))
     mean = np.maximum(law.sum(1) @ crowd.values, 1e-300)
     own = (before.inactive / mean / 2)[:, None] * a
     free = Sent(silent, own, before.inactive, still)
@@ -100,7 +100,7 @@ def _active(
     """Of an active circuit: E|delta x|^2, shrunk, sent, and how often its neurons are on."""
     crowd, true = setting.crowd, COMPONENTS
     share, seen = _nodes(crowd, side.law.sum(1)), _mean(side)
-    own = np.maximum(before.active - before.shrunk**2, 0)[:, None] / 2 + 0 * readouts(crowd)
+    own = np.maximum(before.active - before.shrunk**2, 0)[:, None] / 2 + 0 * read_grid(crowd)
     x = (1 + before.shrunk)[:, None] * true
     mine = crowd.meets * before.sent / crowd.S**2  # its own vector, on average, from each (6.26)
     alone = neurons_of(setting, seen, 0, Sent(x, own, before.inactive, mine))
