@@ -11,7 +11,7 @@ from torch import Tensor
 
 import cisp
 from cisp import Dealt, Extrinsic, Network, SmallCircuits, conditional_rotations
-from cisp.wiring import Bags, Layer
+from cisp.layers import Bags, Layer
 
 DATA = Path(__file__).parent / "data"
 
@@ -45,12 +45,15 @@ def test_any_facts_give_a_product_and_dense_weights_that_agree(
     back = torch.from_numpy(
         np.stack([rng.integers(0, T, 3), rng.integers(T, sums, 3)]) if extra else np.zeros((2, 0))
     ).long()
-    mean, share = normal(sums, d, rng=seed), int(rng.integers(1, 4))
-    layer = Layer(bags(gather), bags(scatter), T=T, share=share, mean=mean, taken_back=back)
+    share, chi = int(rng.integers(1, 4)), normal(d, rng=seed)
+    facts = torch.from_numpy(rng.integers(-2, 3, (3, sums)))
+    layer = Layer(bags(gather), bags(scatter), T=T, share=share, mean=facts, taken_back=back)
+    whole, used, slope = facts.unsqueeze(-1)
+    mean = whole + used / share + slope * chi
     w, w_mean, A = normal(T, d, d), normal(d, d, rng=1), normal(n, d, 2, rng=2)
 
-    W = layer.W(w, w_mean)
-    product = layer(layer.gather(A), w, w_mean)
+    W = layer.W(w, w_mean, chi)
+    product = layer(layer.gather(A), w, w_mean, chi)
     flat = A.transpose(0, 1).reshape(d * n, 2)
     torch.testing.assert_close(W @ flat, product.transpose(0, 1).reshape(d * n, 2))
     by_hand = torch.zeros(d, n, d, n).double()  # sum by sum, from the lists
@@ -63,7 +66,7 @@ def test_any_facts_give_a_product_and_dense_weights_that_agree(
             for q in gather[k]:
                 by_hand[:, p, :, q] += (scatter[p] == k).sum() * M
     torch.testing.assert_close(W, by_hand.reshape(d * n, d * n))
-    shared = torch.einsum("ij,ipq->ipjq", w_mean, layer.W_emb()).reshape(d * n, d * n)
+    shared = torch.einsum("ij,ipq->ipjq", w_mean, layer.W_emb(chi)).reshape(d * n, d * n)
     parts = [layer.own(t, w[t] - w_mean) for t in range(T)]
     if all(len(set(row.tolist())) == len(row) for row in (*gather, *scatter)):
         torch.testing.assert_close(shared + torch.stack(parts).sum(0), W)
@@ -105,7 +108,7 @@ def test_files_saved_by_the_first_edition_still_load(
     assert [float(x) for x in found] == pytest.approx(numbers, abs=1e-4)
 
 
-def test_a_wiring_is_derived_anew_where_it_is_moved_or_loaded() -> None:
+def test_a_wiring_is_derived_anew_from_a_state_that_is_loaded() -> None:
     network = by_block()
     A0 = normal(3, 4, 25)
     other = by_block()
@@ -113,8 +116,15 @@ def test_a_wiring_is_derived_anew_where_it_is_moved_or_loaded() -> None:
     other.load_state_dict(network.state_dict())
     assert torch.equal(other(A0), network(A0))
     single = by_block().float()
-    assert single.wiring.layers[0].mean.dtype == torch.float32
     torch.testing.assert_close(single(A0.float()).double(), network(A0), rtol=1e-4, atol=1e-4)
+
+
+def test_chi_changed_in_place_changes_product_and_dense_weights_alike() -> None:
+    network, A0 = by_block(), normal(3, 4, 25)
+    before = network(A0)
+    network.chi.mul_(2)
+    assert float((network(A0) - before).abs().max()) > 0.01
+    torch.testing.assert_close(network.to_dense()(A0.flatten(1)), network(A0)[-1].flatten(1))
 
 
 def test_tables_that_differ_by_layer_are_not_wired_extrinsically() -> None:

@@ -7,14 +7,14 @@ from os import PathLike
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cisp.allocation import random_subsets
 from cisp.arguments import count
 from cisp.circuits import Seed, SmallCircuits, check_inputs, finite
-from cisp.wiring import Bags, Dealt, Extrinsic, Layer, Wiring
+from cisp.files import read, write
+from cisp.layers import Bags, Layer
+from cisp.wiring import Dealt, Extrinsic, Wiring
 
 WIRINGS: dict[str, type[Wiring]] = {kind.FORMAT: kind for kind in (Dealt, Extrinsic)}
 
@@ -124,7 +124,7 @@ class Network(nn.Module):
         gathered = A0
         for layer in range(1, self.L + 1):
             w, b = self.circuits.at(layer)
-            A = A0 if layer == 1 else self._layer(layer)(gathered, w, self.mean(layer))
+            A = A0 if layer == 1 else self._layer(layer)(gathered, w, *self._shared(layer))
             A = torch.relu(A + b[:, None])
             A = A if keep is None else A * keep[layer - 1].unsqueeze(1)
             gathered = self._gather(layer)(A)
@@ -147,14 +147,14 @@ class Network(nn.Module):
     def W_emb(self, layer: int) -> Float[Tensor, "*d n n"]:
         """The dense embedding matrix of layer 2..L (5.23); by block where chi differs by block."""
         count("layer", layer, low=2, high=self.L)
-        W_emb = self._layer(layer).W_emb().to(self.w)
+        W_emb = self._layer(layer).W_emb(self.chi[layer - 1]).to(self.w)
         return W_emb[0] if len(W_emb) == 1 else W_emb
 
     def W(self, layer: int) -> Float[Tensor, "D D"]:
         """The dense weights W^l of layer 1..L, blocks stacked as in 5.14 (5.20; W^1 = I, 5.26)."""
         if count("layer", layer, high=self.L) == 1:
             return torch.eye(self.D).to(self.w)
-        return self._layer(layer).W(self.circuits.at(layer)[0], self.mean(layer))
+        return self._layer(layer).W(self.circuits.at(layer)[0], *self._shared(layer))
 
     def B(self, layer: int) -> Float[Tensor, " D"]:
         """The bias |B^l> = b^l |1>: each block's own constant (5.28)."""
@@ -198,23 +198,12 @@ class Network(nn.Module):
             "readouts": json.dumps(list(self._circuits.readouts)),
         }
         own = {k.removeprefix("wiring."): v for k, v in self.state_dict().items()}
-        save_file({k: v.contiguous().clone() for k, v in own.items()}, path, metadata=about)
+        write(path, own, about)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Network":
         """The network written by `save`, bit for bit. Raises ValueError for any other file."""
-        try:
-            opened = safe_open(path, framework="pt")
-        except SafetensorError as error:
-            raise ValueError(f"path={str(path)!r} is not a safetensors file: {error}") from None
-        with opened as file:
-            about = file.metadata() or {}
-            if about.get("format") not in WIRINGS:
-                raise ValueError(
-                    f"path={str(path)!r} holds format {about.get('format')!r}; "
-                    f"it must be one of {[*WIRINGS]}, as written by Network.save"
-                )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, about = read(path, WIRINGS)
         names = json.loads(about["readouts"])
         circuits = SmallCircuits(
             readouts={name: tensors[f"readout_{k}"] for k, name in enumerate(names)},
@@ -238,6 +227,9 @@ class Network(nn.Module):
         found = self.wiring.layers[layer - 2]
         assert isinstance(found, Layer)
         return found
+
+    def _shared(self, layer: int) -> tuple[Tensor, Tensor]:
+        return self.mean(layer), self.chi[layer - 1]
 
     def _gather(self, layer: int) -> Bags:
         """What sums up layer 1..L: for the layer after it, or to be read alone."""

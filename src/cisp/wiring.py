@@ -1,127 +1,15 @@
-"""How the layers of a network are wired: which positions they read, by what weights (section 5.4).
-
-A layer's facts are stated once, in `Layer`; its product and its dense weights follow from them.
-"""
+"""How the layers of a network are wired: which positions they read, by what weights (5.23)."""
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import embedding_bag
 
 from cisp.allocation import Table
 from cisp.arguments import count
-
-COLUMNS = 256  # of a dense matrix, made at a time
-NOTHING = torch.zeros(2, 0, dtype=torch.int64)
-
-
-class Bags(nn.Module):
-    """Sums of rows: sum k adds up the rows rows[starts[k]:starts[k+1]]."""
-
-    rows: Tensor
-    starts: Tensor
-
-    def __init__(self, bags: Int[Tensor, " m"], rows: Int[Tensor, " m"], sums: int) -> None:
-        """Row rows[k] goes into sum bags[k], in order, of so many sums."""
-        super().__init__()
-        starts = torch.searchsorted(bags, torch.arange(sums))
-        self.register_buffer("rows", rows, persistent=False)
-        self.register_buffer("starts", starts, persistent=False)
-
-    def forward(self, A: Float[Tensor, "rows d batch"]) -> Float[Tensor, "sums d batch"]:
-        """The sums of rows of A."""
-        summed = embedding_bag(self.rows, A.flatten(1), self.starts, mode="sum")
-        return summed.view(-1, *A.shape[1:])
-
-    def of(self, k: int) -> Int[Tensor, " m"]:
-        """The rows that sum k adds up."""
-        first, last = [*self.starts[k : k + 2].tolist(), len(self.rows)][:2]
-        return self.rows[first:last]
-
-    def holding(self, row: int) -> Int[Tensor, " m"]:
-        """The sums that the row goes into."""
-        places = torch.nonzero(self.rows == row).flatten()
-        return torch.searchsorted(self.starts, places, right=True) - 1
-
-
-class Layer(nn.Module):
-    """The facts of one layer, W = sum_k |to_k> M_k <from_k| with a d x d matrix M_k for each sum k.
-
-    `gather` adds up the positions from_k of the layer before, the positions to_k receive what
-    `scatter` hands on. The first T sums are the circuits'; the others may take circuits back:
-
-        M_t = Delta w_t / share + mean_t w_mean,
-        M_k = - sum_{t taken back by k} Delta w_t / share + mean_k w_mean    for k >= T.
-
-    share: how many positions a circuit's own part comes from. mean: (sums,), or (sums, d) where it
-    differs by block. taken_back: circuits, and the sums that take them back.
-    """
-
-    mean: Tensor
-    rest: Tensor
-    circuits: Tensor
-    sums: Tensor
-
-    def __init__(
-        self,
-        gather: Bags,
-        scatter: Bags,
-        *,
-        T: int,
-        share: int,
-        mean: Float[Tensor, "sums *d"],
-        taken_back: Int[Tensor, "2 m"] = NOTHING,
-    ) -> None:
-        super().__init__()
-        self.gather, self.scatter, self.T, self.share = gather, scatter, T, share
-        mean = mean.reshape(len(mean), -1, 1)
-        net = torch.zeros_like(mean[:, :1])  # the circuits in each sum, those taken back as -1
-        net[:T] = 1
-        net = net.index_add(0, taken_back[1], torch.ones_like(net[taken_back[1]]), alpha=-1)
-        self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("rest", mean - net / share, persistent=False)
-        self.register_buffer("circuits", taken_back[0], persistent=False)
-        self.register_buffer("sums", taken_back[1], persistent=False)
-
-    def forward(
-        self,
-        gathered: Float[Tensor, "sums d batch"],
-        w: Float[Tensor, "T d d"],
-        w_mean: Float[Tensor, "d d"],
-    ) -> Float[Tensor, "n d batch"]:
-        """W A, from what `gather` makes of A."""
-        own = w / self.share
-        others = own.new_zeros(len(self.rest) - self.T, *own.shape[1:])
-        others = others.index_add(0, self.sums - self.T, own[self.circuits], alpha=-1)
-        matrices = torch.cat([own, others]) + self.rest.to(w) * w_mean
-        return self.scatter(matrices @ gathered)
-
-    def W(self, w: Float[Tensor, "T d d"], w_mean: Float[Tensor, "d d"]) -> Float[Tensor, "D D"]:
-        """The dense weights, blocks stacked as in 5.14: the product, of unit vectors."""
-        d, n = len(w_mean), len(self.scatter.starts)
-        units = torch.eye(d * n).to(w).view(d, n, -1).transpose(0, 1)
-        columns = [self(self.gather(A), w, w_mean) for A in units.split(COLUMNS, 2)]
-        return torch.cat(columns, 2).transpose(0, 1).reshape(d * n, d * n)
-
-    def W_emb(self) -> Float[Tensor, "blocks n n"]:
-        """What each entry takes of w_mean: one for all blocks, or one for each."""
-        units = torch.eye(len(self.scatter.starts)).to(self.mean).unsqueeze(1)
-        columns = [self.scatter(self.mean * self.gather(A)) for A in units.split(COLUMNS, 2)]
-        return torch.cat(columns, 2).transpose(0, 1)
-
-    def own(self, t: int, delta_w: Float[Tensor, "d d"]) -> Float[Tensor, "D D"]:
-        """Circuit t's own part of W, with its Delta w."""
-        d, n = len(delta_w), len(self.scatter.starts)
-        part = torch.zeros(d, n, d, n).to(delta_w)
-        back = self.sums[self.circuits == t].tolist()
-        for k, sign in ((t, 1), *((k, -1) for k in back)):
-            to, read = self.scatter.holding(k).unsqueeze(1), self.gather.of(k)
-            part[:, to, :, read] += sign * delta_w / self.share
-        return part.reshape(d * n, d * n)
+from cisp.layers import Bags, Layer
 
 
 class Dealt(nn.Module):
@@ -153,15 +41,9 @@ class Dealt(nn.Module):
         self.register_buffer("chi", chi.to(tables.device))
         _derive(self)
 
-    def _apply(self, *how: Any) -> nn.Module:  # another device or dtype
-        super()._apply(*how)
-        _derive(self)
-        return self
-
     def made(self) -> list[Layer]:
         """Layers 2..L."""
-        pairs, chi = pairwise(self.tables.cpu()), self.chi.cpu()[1:]
-        return [_dealt(*pair, one, self.n) for pair, one in zip(pairs, chi, strict=True)]
+        return [_dealt(*pair, self.n) for pair in pairwise(self.tables.cpu())]
 
 
 class Extrinsic(nn.Module):
@@ -197,11 +79,6 @@ class Extrinsic(nn.Module):
         self.register_buffer("chi", torch.zeros(len(tables), dtype=torch.float64).to(tables.device))
         _derive(self)
 
-    def _apply(self, *how: Any) -> nn.Module:  # another device or dtype
-        super()._apply(*how)
-        _derive(self)
-        return self
-
     def made(self) -> list[Layer]:
         """Layers 2..L, all alike."""
         L, T, S = self.tables.shape
@@ -212,7 +89,7 @@ class Extrinsic(nn.Module):
             _received(positions, sums, self.n),
             T=T,
             share=S - 1,
-            mean=torch.cat([torch.zeros(T), torch.ones(self.n)]).to(self.chi.dtype),
+            mean=torch.tensor([[0, 0, 0]] * T + [[1, 0, 0]] * self.n).T,
             taken_back=torch.stack([_circuits(T, S), T + table]),
         )
         return [layer] * (L - 1)
@@ -250,7 +127,7 @@ def _balanced(tables: Tensor, n: int) -> Float[Tensor, " L"]:
     return torch.tensor(balances, dtype=torch.float64)
 
 
-def _dealt(table: Tensor, after: Tensor, chi: Tensor, n: int) -> Layer:
+def _dealt(table: Tensor, after: Tensor, n: int) -> Layer:
     """One dealt layer: from the positions of `table` to those of `after`."""
     T, S = table.shape
     every = torch.arange(n)
@@ -259,13 +136,12 @@ def _dealt(table: Tensor, after: Tensor, chi: Tensor, n: int) -> Layer:
     X = entries[1:][entries[1:] == entries[:-1]]
     read = torch.cat([_circuits(T, S), T + X // n, last])
     sent = torch.cat([_circuits(T, S), T + every, last])
-    used = (1 / S + chi).expand(T + n, *chi.shape)
     return Layer(
         Bags(read, torch.cat([table.flatten(), X % n, every]), T + n + 1),
         _received(torch.cat([after.flatten(), every, every]), sent, n),
         T=T,
         share=S,
-        mean=torch.cat([used[:T], -used[T:], -chi.unsqueeze(0)]),
+        mean=torch.tensor([[0, 1, 1]] * T + [[0, -1, -1]] * n + [[0, 0, -1]]).T,
     )
 
 
@@ -286,7 +162,7 @@ def _prepare(wiring: Wiring, tables: Tensor, n: int) -> None:
 
 
 def _derive(wiring: Wiring, _: object = None) -> None:
-    """The layers and what reads the last, from tables and chi: at first and when these change."""
+    """The layers and what reads the last, from the tables: at first and when a state is loaded."""
     L, T, S = wiring.tables.shape
     last = Bags(_circuits(T, S), wiring.tables[-1].cpu().flatten(), T)
     wiring.layers = nn.ModuleList(wiring.made()).to(wiring.tables.device)
