@@ -56,7 +56,7 @@ class Layer(nn.Module):
     """
 
     mean: Tensor
-    net: Tensor
+    beside: Tensor
     taken_back: Tensor
 
     def __init__(
@@ -71,10 +71,10 @@ class Layer(nn.Module):
     ) -> None:
         super().__init__()
         self.gather, self.scatter, self.T, self.share = gather, scatter, T, share
-        net = (torch.arange(mean.shape[1]) < T).long()  # the circuits in a sum, taken back as -1
-        net = net.index_add(0, taken_back[1], torch.ones_like(taken_back[1]), alpha=-1)
+        beside = mean.index_add(1, taken_back[1], mean[:, taken_back[0]])
+        beside[1, :T] -= 1
         self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("net", net, persistent=False)
+        self.register_buffer("beside", beside, persistent=False)
         self.register_buffer("taken_back", taken_back, persistent=False)
 
     def forward(
@@ -84,28 +84,28 @@ class Layer(nn.Module):
         w_mean: Float[Tensor, "d d"],
         chi: Float[Tensor, "*d"],
     ) -> Float[Tensor, "n d batch"]:
-        """W A, from what `gather` makes of A."""
-        kind = torch.promote_types(w.dtype, torch.float32)  # half precision would lose w_mean
-        own, (circuits, sums) = w.to(kind) / self.share, self.taken_back
-        others = own.new_zeros(len(self.net) - self.T, *own.shape[1:])
-        others = others.index_add(0, sums - self.T, own[circuits], alpha=-1)
-        beside = self._of_mean(chi, less=self.net).to(own)  # w_mean beside the whole w_t
-        matrices = torch.cat([own, others]) + beside * w_mean.to(own)
-        return self.scatter(matrices.to(w) @ gathered)
+        """W A, from what `gather` makes of A.
+
+        M_t is w_t / share and the rest of w_mean; the M_t themselves, rounded as they are, are what
+        other sums take back.
+        """
+        T, (circuits, sums) = self.T, self.taken_back
+        beside = self._number(self.beside, chi).to(w) * w_mean
+        own = w / self.share + beside[:T]
+        others = torch.zeros_like(beside[T:])
+        others = others.index_add(0, sums - T, own[circuits], alpha=-1) + beside[T:]
+        return self.scatter(torch.cat([own, others]) @ gathered)
 
     def W(
         self, w: Float[Tensor, "T d d"], w_mean: Float[Tensor, "d d"], chi: Float[Tensor, "*d"]
     ) -> Float[Tensor, "D D"]:
         """The dense weights, blocks stacked as in 5.14: the product, of unit vectors."""
-        d, n = len(w_mean), len(self.scatter.starts)
-        units = torch.eye(d * n).to(w).view(d, n, -1).transpose(0, 1)
-        columns = [self(self.gather(A), w, w_mean, chi) for A in units.split(COLUMNS, 2)]
-        return torch.cat(columns, 2).transpose(0, 1).reshape(d * n, d * n)
+        return dense(self, w, w_mean, chi, n=len(self.scatter.starts))
 
     def W_emb(self, chi: Float[Tensor, "*d"]) -> Float[Tensor, "blocks n n"]:
         """What each entry takes of w_mean: one for all blocks, or one for each."""
         units = torch.eye(len(self.scatter.starts)).to(chi).unsqueeze(1)
-        mean = self._of_mean(chi)
+        mean = self._number(self.mean, chi)
         columns = [self.scatter(mean * self.gather(A)) for A in units.split(COLUMNS, 2)]
         return torch.cat(columns, 2).transpose(0, 1)
 
@@ -119,10 +119,24 @@ class Layer(nn.Module):
             part[:, to, :, read] += sign * delta_w / self.share
         return part.reshape(d * n, d * n)
 
-    def _of_mean(
-        self, chi: Float[Tensor, "*d"], less: Tensor | int = 0
+    def _number(
+        self, parts: Int[Tensor, "3 sums"], chi: Float[Tensor, "*d"]
     ) -> Float[Tensor, "sums blocks 1"]:
-        """m of each sum, without what goes with `less` circuits."""
-        whole, used, slope = self.mean.unsqueeze(-1)
-        used = used - less.unsqueeze(-1) if isinstance(less, Tensor) else used
+        """whole + used / share + slope chi."""
+        whole, used, slope = parts.unsqueeze(-1)
         return (whole + used.to(chi) / self.share + slope * chi.reshape(1, -1)).unsqueeze(-1)
+
+
+def dense(
+    layer: nn.Module,
+    w: Float[Tensor, "T d d"],
+    w_mean: Float[Tensor, "d d"],
+    chi: Float[Tensor, "*d"],
+    *,
+    n: int,
+) -> Float[Tensor, "D D"]:
+    """The dense weights of a layer, blocks stacked as in 5.14: its product, of unit vectors."""
+    d = len(w_mean)
+    units = torch.eye(d * n).to(w).view(d, n, -1).transpose(0, 1)
+    columns = [layer(layer.gather(A), w, w_mean, chi) for A in units.split(COLUMNS, 2)]
+    return torch.cat(columns, 2).transpose(0, 1).reshape(d * n, d * n)

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from cisp.allocation import random_subsets
 from cisp.arguments import count
+from cisp.channels import Channels, Heard
 from cisp.circuits import Seed, SmallCircuits, check_inputs, finite
 from cisp.files import read, write
-from cisp.layers import Bags, Layer
-from cisp.wiring import Dealt, Extrinsic, Wiring
+from cisp.layers import Layer
+from cisp.wiring import Dealt, Extrinsic
 
-WIRINGS: dict[str, type[Wiring]] = {kind.FORMAT: kind for kind in (Dealt, Extrinsic)}
+Wiring = Dealt | Extrinsic | Channels
+WIRINGS: dict[str, type[Wiring]] = {kind.FORMAT: kind for kind in (Dealt, Extrinsic, Channels)}
 
 
 class Network(nn.Module):
@@ -128,7 +130,7 @@ class Network(nn.Module):
             A = torch.relu(A + b[:, None])
             A = A if keep is None else A * keep[layer - 1].unsqueeze(1)
             gathered = self._gather(layer)(A)
-            yield A, gathered[: self.T]
+            yield A, self.wiring.read(A, gathered, layer)
 
     def readout(
         self, A: Float[Tensor, "*layers batch d n"], layer: int
@@ -142,7 +144,8 @@ class Network(nn.Module):
             raise ValueError(f"A has {len(A)} layers; it must have {self.L + 1}, 0 to {self.L}")
         A = A[layer] if A.ndim == 4 else A
         self._check("A", A)
-        return self._gather(layer)(A.permute(2, 1, 0))[: self.T].permute(2, 0, 1) / self.S
+        A = A.permute(2, 1, 0)
+        return self.wiring.read(A, self._gather(layer)(A), layer).permute(2, 0, 1) / self.S
 
     def W_emb(self, layer: int) -> Float[Tensor, "*d n n"]:
         """The dense embedding matrix of layer 2..L (5.23); by block where chi differs by block."""
@@ -212,7 +215,8 @@ class Network(nn.Module):
             **{name: tensors[name] for name in ("w", "b", "input_mean", "input_map")},
         )
         n = int(about["D"]) // circuits.d
-        wiring = WIRINGS[about["format"]](tensors["tables"], tensors["chi"], n=n)
+        kind = WIRINGS[about["format"]]
+        wiring = kind(*(tensors[name] for name in kind.FACTS), n=n)
         return cls(circuits, wiring, tensors["w_mean"])
 
     def _check(self, name: str, A: Tensor) -> None:
@@ -223,15 +227,15 @@ class Network(nn.Module):
         if A.dtype != self.w.dtype:
             raise ValueError(f"{name} has dtype {A.dtype}; it must be the network's {self.w.dtype}")
 
-    def _layer(self, layer: int) -> Layer:
+    def _layer(self, layer: int) -> Layer | Heard:
         found = self.wiring.layers[layer - 2]
-        assert isinstance(found, Layer)
+        assert isinstance(found, Layer | Heard)
         return found
 
     def _shared(self, layer: int) -> tuple[Tensor, Tensor]:
         return self.mean(layer), self.chi[layer - 1]
 
-    def _gather(self, layer: int) -> Bags:
+    def _gather(self, layer: int) -> nn.Module:
         """What sums up layer 1..L: for the layer after it, or to be read alone."""
         return self._layer(layer + 1).gather if layer < self.L else self.wiring.last
 

@@ -92,16 +92,16 @@ def slopes_without_progressions(q: int, S: int) -> tuple[int, ...]:
 def _plan(n: int, S: int) -> tuple[int, tuple[int, ...]]:
     """The q with most circuits q |K|, and its slopes; those far below n // S never win."""
     top = n // S
-    sizes = [q for q in range(top, 0, -1) if gcd(q, factorial(S - 1)) == 1 and 4 * q >= 3 * top - 40]
-    sizes = sizes if S > 2 else sizes[:1]
-    q = max(sizes, key=lambda q: q * len(slopes_without_progressions(q, S)), default=0)
+    sizes = range(top, max((3 * top - 40) // 4, 0), -1)
+    fitting = [q for q in sizes if gcd(q, factorial(S - 1)) == 1][: None if S > 2 else 1]
+    q = max(fitting, key=lambda q: q * len(slopes_without_progressions(q, S)), default=0)
     return q, slopes_without_progressions(q, S) if q else ()
 
 
 def _thirds(k: int, others: Int[np.ndarray, " m"], q: int, S: int) -> Int[np.ndarray, " x"]:
     """Every slope that solves the equation for some gaps, with k and one of the others."""
     found = [np.array([k])]
-    for a, b in ((a, b) for a in range(1, S) for b in range(1, S - a)):
+    for a, b in ((a, both - a) for both in range(2, S) for a in range(1, both)):
         end, middle = pow(a, -1, q), pow(a + b, -1, q)
         found += [((a + b) * others - b * k) * end, ((a + b) * k - b * others) * end]
         found += [(a * others + b * k) * middle, (a * k + b * others) * middle]

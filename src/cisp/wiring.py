@@ -26,7 +26,7 @@ class Dealt(nn.Module):
     chi[0] is unused. It balances each layer (5.24) unless given.
     """
 
-    FORMAT = "cisp network 1"
+    FORMAT, FACTS = "cisp network 1", ("tables", "chi")
 
     n: int
     tables: Tensor
@@ -40,6 +40,10 @@ class Dealt(nn.Module):
         chi = _balanced(tables, n) if chi is None else chi
         self.register_buffer("chi", chi.to(tables.device))
         _derive(self)
+
+    def read(self, A: Tensor, gathered: Tensor, layer: int) -> Float[Tensor, "T d batch"]:
+        """<e_t|A> of every circuit, S times its read-out, from what was gathered."""
+        return gathered[: self.tables.shape[1]]
 
     def made(self) -> list[Layer]:
         """Layers 2..L."""
@@ -59,7 +63,7 @@ class Extrinsic(nn.Module):
     Raises ValueError if S = 1 or if the tables differ by layer.
     """
 
-    FORMAT = "cisp extrinsic network 1"
+    FORMAT, FACTS = "cisp extrinsic network 1", ("tables", "chi")
 
     n: int
     tables: Tensor
@@ -78,6 +82,10 @@ class Extrinsic(nn.Module):
             )
         self.register_buffer("chi", torch.zeros(len(tables), dtype=torch.float64).to(tables.device))
         _derive(self)
+
+    def read(self, A: Tensor, gathered: Tensor, layer: int) -> Float[Tensor, "T d batch"]:
+        """<e_t|A> of every circuit, S times its read-out, from what was gathered."""
+        return gathered[: self.tables.shape[1]]
 
     def made(self) -> list[Layer]:
         """Layers 2..L, all alike."""

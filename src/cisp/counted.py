@@ -1,0 +1,175 @@
+"""Gated circuits rewritten so that positions can count who is active on them (beyond the post).
+
+A gated circuit has an On-indicator, whose neurons hold constants while it is on, and d' other
+neurons: on, its state a goes to ReLU(V a + c). In counted form one neuron, 1 when on, takes the
+place of the indicator's, and the state has room for the S - 1 channels of `Channels`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from cisp.circuits import SmallCircuits
+
+Counted = tuple[SmallCircuits, Tensor, Tensor, Tensor]  # circuits, w_mean, counts, flags
+
+
+@dataclass(frozen=True, eq=False)
+class Gated:
+    """What is left of gated circuits once they are on: a -> ReLU(V a + c), layer by layer.
+
+    mean, map: the law of inputs of the state, as in `SmallCircuits`. readouts: for each quantity
+    what it takes of the indicator (k, 1) and of the state (k, d').
+    """
+
+    V: Float[Tensor, "L T m m"]
+    c: Float[Tensor, "L T m"]
+    mean: Float[Tensor, " m"]
+    map: Float[Tensor, "m k"]
+    readouts: dict[str, Float[Tensor, "k _"]]
+
+
+def gated(circuits: SmallCircuits) -> Gated:
+    """The circuits while they are on.
+
+    Raises ValueError if there is no read-out "indicator", or if its neurons do not hold the same
+    constants in all circuits and in all layers.
+    """
+    if "indicator" not in circuits.readouts:
+        raise ValueError(
+            f"circuits have the read-outs {sorted(circuits.readouts)}; they need one named "
+            "'indicator', which tells the neurons that hold the On-indicator from the others"
+        )
+    gate = circuits.readouts["indicator"].ne(0).any(0)
+    w = circuits.w.expand(circuits.L, *circuits.w.shape[-3:])
+    b = circuits.b.expand(circuits.L, -1)
+    on = circuits.input_mean[gate]
+    _check_gate(w, b, circuits.input_map, on, gate)
+    return Gated(
+        V=w[..., ~gate, :][..., ~gate],
+        c=w[..., ~gate, :][..., gate] @ on + b[:, None, ~gate],
+        mean=circuits.input_mean[~gate],
+        map=circuits.input_map[~gate],
+        readouts={
+            name: torch.cat([(m[:, gate] @ on).unsqueeze(1), m[:, ~gate]], 1)
+            for name, m in circuits.readouts.items()
+        },
+    )
+
+
+def _check_gate(
+    w: Float[Tensor, "L T d d"],
+    b: Float[Tensor, "L d"],
+    spread: Float[Tensor, "d k"],
+    on: Float[Tensor, " g"],
+    gate: Bool[Tensor, " d"],
+) -> None:
+    heard = w[..., gate, :][..., ~gate].abs().amax((0, 2, 3))
+    if bool(spread[gate].any()) or bool(heard.any()):
+        t = int(heard.argmax())
+        raise ValueError(
+            f"the On-indicator of circuit {t} depends on its state or is drawn at random; its "
+            "neurons must read each other only and hold constants while it is on"
+        )
+    stays = torch.relu(w[..., gate, :][..., gate] @ on + b[:, None, gate])
+    off = (stays - on).abs().amax(-1)
+    if float(off.max()) > 1e-5:
+        layer, t = (int(k) for k in torch.unravel_index(off.argmax(), off.shape))
+        raise ValueError(
+            f"the On-indicator of circuit {t} goes from {on.tolist()} to "
+            f"{stays[layer, t].tolist()} in layer {layer + 1}; while a circuit is on it must hold"
+        )
+
+
+def counted(circuits: SmallCircuits, M: float) -> Counted:
+    """Counted form for two active circuits: 1 + 2 d' neurons, (k, h_1, h_2).
+
+    With K_c the count heard in channel c and Y_c what is heard of V a + c,
+
+        k <- k,   h_1 <- ReLU(Y_1 + M (k - K_1)),   h_2 <- ReLU(Y_2 + M K_1 - 2 M).
+    """
+    on = gated(circuits)
+    L, T, m = on.c.shape
+    d = 1 + 2 * m
+    w_mean, counts, b = on.V.new_zeros(d, d), on.V.new_zeros(2, d), on.V.new_zeros(d)
+    w_mean[0, 0], w_mean[1 : 1 + m, 0] = 1, M
+    counts[0, 1 : 1 + m], counts[0, 1 + m :] = -M, M
+    b[1 + m :] = -2 * M
+    values = torch.cat([on.c.unsqueeze(-1), on.V, on.V], -1)  # L T m d
+    w = w_mean + torch.cat([torch.zeros_like(values[:, :, :1]), values, values], 2)
+    w[..., 0] += counts.sum(0)
+    w[0, :, 1 + m :] = 0  # layer 1 is the input's: nothing is selected yet
+    return (
+        _form(circuits, on, w, b.expand(L, -1).clone(), first=1),
+        w_mean.expand(L, -1, -1).clone(),
+        counts.expand(L, -1, -1).clone(),
+        on.V.new_ones(L, 1),
+    )
+
+
+def planned(circuits: SmallCircuits, M: float, z: int) -> Counted:
+    """Counted form for any z active circuits: 1 + z (1 + d') neurons and one more layer.
+
+        1     k <- k,    j <- ReLU(k - 1),             h_1 <- the circuits' layer 1
+        2     o <- k-j,  f_c <- ReLU(2 k - 2 j - K_c), h_1 <- ReLU(h_1 - M j)
+        3     o <- o,    g_c <- ReLU(e_c),             h_c <- ReLU(Y_c + M e_c - M)
+        l>3   o <- o,    g_c <- g_c,                   h_c <- ReLU(Y_c + M g_c - M)
+
+    f_c = 1 where k = K_c = 1, else 0: channel c is clean. e_c = f_c - sum_{c' < c} f_c', so that
+    g_c = 1 for the first clean channel alone. Layer 2 computes nothing, layer l > 2 is the
+    circuits' layer l - 1.
+    """
+    on = gated(circuits)
+    L, T, m = on.c.shape[0] + 1, *on.c.shape[1:]
+    first, d = 1 + z, 1 + z + z * m
+    flag = slice(1, first)
+    w_mean, b = on.V.new_zeros(L, d, d), on.V.new_zeros(L, d)
+    counts = on.V.new_zeros(L, z, d)
+    w_mean[1:, 0, 0] = 1
+    b[0, 1] = -1
+    if L > 1:
+        w_mean[1, 0, 1], w_mean[1, flag, 0], w_mean[1, flag, 1] = -1, 2, -2
+        w_mean[1, first : first + m, first : first + m] = torch.eye(m)
+        w_mean[1, first : first + m, 1] = -M
+        counts[1, :, flag] = -torch.eye(z).to(b)
+    for layer in range(2, L):
+        chosen = torch.eye(z).to(b)
+        chosen = chosen - torch.ones(z, z).to(b).tril(-1) if layer == 2 else chosen
+        w_mean[layer, flag, flag] = chosen
+        w_mean[layer, first:, flag] = M * chosen.repeat_interleave(m, 0)
+        b[layer, first:] = -M
+    w = w_mean.unsqueeze(1).repeat(1, T, 1, 1)
+    w[1:2, :, :, 0] += counts[1:2].sum(1, keepdim=True)
+    w[0, :, :2, 0] = 1
+    w[0, :, first : first + m, 0] = on.c[0]
+    w[0, :, first : first + m, first : first + m] = on.V[0]
+    flagless = on.V.new_zeros(len(w[2:]), T, m, z)
+    values = torch.cat([on.c[1:].unsqueeze(-1), flagless, *[on.V[1:]] * z], -1)
+    w[2:, :, first:] += values.repeat(1, 1, z, 1)
+    flags = on.V.new_zeros(L, first)
+    flags[:, 0], flags[1:2, flag], flags[2:, 1] = 1, 1, 1
+    return _form(circuits, on, w, b, first=first), w_mean, counts, flags
+
+
+def _form(
+    circuits: SmallCircuits, on: Gated, w: Float[Tensor, "L T d d"], b: Tensor, *, first: int
+) -> SmallCircuits:
+    """Circuits with these weights, whose state is read as the sum over its channels."""
+    m, d = len(on.mean), w.shape[-1]
+    copies = (d - first) // m
+    readouts = {}
+    for name, matrix in on.readouts.items():
+        none = matrix.new_zeros(len(matrix), first - 1)
+        readouts[name] = torch.cat([matrix[:, :1], none, *[matrix[:, 1:]] * copies], 1)
+    mean, spread = w.new_zeros(d), w.new_zeros(d, on.map.shape[1])
+    mean[0], mean[first : first + m], spread[first : first + m] = 1, on.mean, on.map
+    return SmallCircuits(
+        w=w,
+        b=b,
+        readouts=readouts,
+        theta=None if circuits.theta is None or circuits.theta.ndim == 2 else circuits.theta,
+        input_mean=mean,
+        input_map=spread,
+    )
