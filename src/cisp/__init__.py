@@ -13,8 +13,9 @@ from cisp.allocation import (
 )
 from cisp.assumptions import check_assumptions
 from cisp.budget import error_budget
+from cisp.channels import Channels
 from cisp.circuits import SmallCircuits
-from cisp.construct import superpose, superpose_extrinsic
+from cisp.construct import superpose, superpose_exact, superpose_extrinsic
 from cisp.dense import run_dense
 from cisp.designs import johnson_bound, transversal_design, transversal_design_capacity
 from cisp.experiment import measure, measure_masked
@@ -30,9 +31,11 @@ from cisp.sweeps import sweep
 from cisp.tables import rows
 from cisp.tally import Measurement
 from cisp.theory import DensityEvolution, density_evolution
+from cisp.triangles import triangle_free, triangle_free_capacity
 from cisp.wiring import Dealt, Extrinsic
 
 __all__ = [
+    "Channels",
     "Dealt",
     "DensityEvolution",
     "Extrinsic",
@@ -65,10 +68,13 @@ __all__ = [
     "run_dense",
     "step_indicators",
     "superpose",
+    "superpose_exact",
     "superpose_extrinsic",
     "sweep",
     "theory",
     "transversal_design",
     "transversal_design_capacity",
+    "triangle_free",
+    "triangle_free_capacity",
     "vectors",
 ]

@@ -1,4 +1,4 @@
-"""The networks that compute all circuits at once: the post's, and one that does not seize."""
+"""The networks that compute all circuits at once: the post's, and two that do not seize."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 
 from cisp.allocation import Table, check_table, prime_steps
-from cisp.arguments import count, positions
+from cisp.arguments import count, positions, positive
+from cisp.channels import Channels
 from cisp.circuits import Seed, SmallCircuits
+from cisp.counted import counted, least_M, planned
 from cisp.designs import transversal_design
 from cisp.network import Network
 from cisp.silence import check_silence
+from cisp.triangles import triangle_free, triangle_free_capacity
 from cisp.wiring import Dealt, Extrinsic
 
 
@@ -89,6 +92,55 @@ def superpose_extrinsic(
     network = Network(circuits, Extrinsic(tables, n=n), w_mean)
     check_silence(network, rng)
     return network
+
+
+def superpose_exact(
+    circuits: SmallCircuits,
+    *,
+    D: int,
+    z: int = 2,
+    L: int | None = None,
+    rng: Seed = 0,
+    M: float | int | None = None,
+) -> Network:
+    """The network of width at most D that computes every set of up to z circuits exactly.
+
+    Beyond the post. S = z + 1, and the table has no triangles: no three circuits meet pairwise in
+    three positions (`triangle_free`). A position knows how many active circuits it has, and hears
+    each other position of its circuits in a channel of its own. Where it has one active circuit,
+    every other active circuit is heard in at most one channel (else it, and the two circuits
+    through which it is heard, were a triangle), so that one of the z channels is clean: it carries
+    the circuit's own state alone, and a ReLU lets nothing else pass. Of the S positions of an
+    active circuit at least two have no other. Positions off stay at 0 exactly.
+
+    The circuits are gated ones with an "indicator" read-out; the network computes them in counted
+    form, one count in place of the indicator's neurons. With d' other neurons it takes 1 + 2 d'
+    a position for z = 2 (`counted`), and 1 + z (1 + d') for other z (`planned`), which also has one
+    layer more: in layer 2 the positions find their clean channels, and nothing is computed. M is
+    how hard a closed channel is held shut, as small as is safe unless given (`least_M`). Read-outs
+    take a position that a circuit has for itself, and are not linear.
+
+    Raises ValueError if the circuits are not gated, or if T circuits do not fit.
+
+    >>> from cisp import conditional_rotations
+    >>> network = superpose_exact(conditional_rotations(T=9), D=45, L=2)
+    >>> network.n, network.d, network.S
+    (9, 5, 3)
+    """
+    circuits = circuits.with_layers(circuits.L if L is None else L)
+    T, rng = circuits.T, np.random.default_rng(rng)
+    M = least_M(circuits, z=count("z", z), rng=rng) if M is None else positive("M", M)
+    form, w_mean, counts, flags = counted(circuits, M) if z == 2 else planned(circuits, M, z)
+    n = count("D", D, low=form.d) // form.d
+    capacity = triangle_free_capacity(n=n, S=z + 1)
+    if capacity < T:
+        raise ValueError(
+            f"D={D} has {n} positions of {form.d} neurons, for {capacity} circuits at z={z}; "
+            f"these are T={T}"
+        )
+    table = triangle_free(T=T, n=n, S=z + 1)[rng.permutation(T)]
+    tables = torch.from_numpy(table).repeat(form.L, 1, 1)
+    return Network(form, Channels(tables, counts, flags, n=n), w_mean)
 
 
 def place(

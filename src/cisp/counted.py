@@ -7,11 +7,13 @@ place of the indicator's, and the state has room for the S - 1 channels of `Chan
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cisp.circuits import SmallCircuits
+from cisp.circuits import Seed, SmallCircuits
+from cisp.reach import bound, reachable
 
 Counted = tuple[SmallCircuits, Tensor, Tensor, Tensor]  # circuits, w_mean, counts, flags
 
@@ -28,7 +30,7 @@ class Gated:
     c: Float[Tensor, "L T m"]
     mean: Float[Tensor, " m"]
     map: Float[Tensor, "m k"]
-    readouts: dict[str, Float[Tensor, "k _"]]
+    readouts: dict[str, Float[Tensor, "_ _"]]
 
 
 def gated(circuits: SmallCircuits) -> Gated:
@@ -81,6 +83,33 @@ def _check_gate(
             f"the On-indicator of circuit {t} goes from {on.tolist()} to "
             f"{stays[layer, t].tolist()} in layer {layer + 1}; while a circuit is on it must hold"
         )
+
+
+def least_M(circuits: SmallCircuits, *, z: int, rng: Seed = 0) -> float:
+    """An M that is large enough for `counted` (z = 2) and `planned`.
+
+    With m the most that V_t a_u + c_t can be for any two circuits and any state, p the most that
+    V_t a_u can be with the positive entries of V_t alone, and a the largest state:
+
+        counted   max(2 m, max_t (4 p_t + 2 c_t))
+        planned   max(z m, z c / 2, 2 a)
+
+    Where ReLUs cut, states are those of inputs drawn, and the bound is doubled.
+    """
+    states, affine = reachable(circuits, np.random.default_rng(rng))
+    on = gated(circuits)
+    gate = circuits.readouts["indicator"].ne(0).any(0)
+    needed = [1e-3]
+    for layer, X in enumerate(states, 2):
+        a, V, c = X[:, ~gate], on.V[layer - 1], on.c[layer - 1]
+        m = float((bound(V, a, affine) + c).max())
+        if z == 2:
+            p = bound(V.clamp(min=0), a, affine)
+            needed += [2 * m, float((4 * p + 2 * c).max())]
+        else:
+            largest = bound(torch.eye(len(on.mean)).to(V).expand(1, -1, -1), a, affine)
+            needed += [z * m, z * float(c.max()) / 2, 2 * float(largest.max())]
+    return max(needed) * (1 if affine else 2)
 
 
 def counted(circuits: SmallCircuits, M: float) -> Counted:

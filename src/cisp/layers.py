@@ -138,5 +138,6 @@ def dense(
     """The dense weights of a layer, blocks stacked as in 5.14: its product, of unit vectors."""
     d = len(w_mean)
     units = torch.eye(d * n).to(w).view(d, n, -1).transpose(0, 1)
-    columns = [layer(layer.gather(A), w, w_mean, chi) for A in units.split(COLUMNS, 2)]
+    gather: nn.Module = layer.gather  # type: ignore[assignment]  # a module by name
+    columns = [layer(gather(A), w, w_mean, chi) for A in units.split(COLUMNS, 2)]
     return torch.cat(columns, 2).transpose(0, 1).reshape(d * n, d * n)

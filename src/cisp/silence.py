@@ -7,15 +7,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy import sparse
-from torch import Tensor
 
-from cisp.circuits import SmallCircuits
 from cisp.network import Network
+from cisp.reach import bound, reachable, worst
 
-TRIED = 4096  # inputs tried where ReLUs cut, or one for each circuit if there are more
 ENTRIES = 2**22  # pairs of a position and a circuit looked at together
-
-States = list[Float[Tensor, "T d columns"]]
 
 
 def check_silence(network: Network, rng: np.random.Generator) -> None:
@@ -31,19 +27,19 @@ def check_silence(network: Network, rng: np.random.Generator) -> None:
     for layer in range(1, network.L + 1):
         i = int(circuits.at(layer)[1].argmax())
         _refuse_if_on(network, layer, 0.0, i=i, p=int(network.tables[0, -1, 0]), v=0)
-    states, affine = _states(circuits, rng)
+    states, affine = reachable(circuits, rng)
     parts = [circuits.at(layer)[0] - network.mean(layer) for layer in range(2, network.L + 1)]
     room = [_tolerance(network) - circuits.at(layer)[1] for layer in range(2, network.L + 1)]
     if not states:
         return
-    most = [_most(delta, X, affine) for delta, X in zip(parts, states, strict=True)]
+    most = [bound(w, X, affine).clamp(min=0) for w, X in zip(parts, states, strict=True)]
     push = torch.stack([(m / share / r).amax(-1) for m, r in zip(most, room, strict=True)]).amax(0)
     table = network.tables[0].cpu().numpy()
     for p, v, joining in _suspects(table, push.cpu().numpy(), network.n):
         for layer, (delta, X) in enumerate(zip(parts, states, strict=True), 2):
             own = torch.cat([delta, torch.zeros_like(delta[:1])])  # -1: nobody joins them
             heard = own[torch.from_numpy(joining)].sum(1) / share @ X[torch.from_numpy(v)]
-            leak = _worst(heard, affine) + circuits.at(layer)[1]
+            leak = worst(heard, affine) + circuits.at(layer)[1]
             k, i = divmod(int(leak.argmax()), network.d)
             b = circuits.at(layer)[1][i]
             _refuse_if_on(network, layer, float(leak[k, i] - b), i=i, p=int(p[k]), v=int(v[k]))
@@ -56,57 +52,6 @@ def _refuse_if_on(network: Network, layer: int, heard: float, *, i: int, p: int,
             f"b[{i}]={bias:.9g} in layer {layer} lets circuit {v}, alone, switch on neuron {i} of "
             f"position {p}, which is not its own; b[{i}] must be at most {_below(-heard)}"
         )
-
-
-def _states(circuits: SmallCircuits, rng: np.random.Generator) -> tuple[States, bool]:
-    """a_v^1..a_v^{L-1} of every circuit, and whether they are affine: a mean and columns to add,
-    times any vector of the unit sphere, in place of states for some inputs.
-    """
-    columns = [circuits.input_mean.unsqueeze(1), circuits.input_map]
-    X = torch.cat(columns, 1).expand(circuits.T, -1, -1)
-    states: States = []
-    for layer in range(1, circuits.L):
-        w, b = circuits.at(layer)
-        X = w @ X
-        X[..., 0] += b
-        reach = X[..., 1:].norm(dim=-1)
-        on, off = X[..., 0] >= reach - 1e-6, X[..., 0] <= -reach
-        if not bool((on | off).all()):
-            break
-        X = X * on.unsqueeze(-1)
-        states.append(X)
-    else:
-        return states, True
-    each = -(-TRIED // circuits.T)
-    active = torch.arange(circuits.T).repeat(each).unsqueeze(1).to(circuits.w.device)
-    a0 = circuits.sample_inputs(batch=len(active), z=1, rng=rng)
-    a = circuits.run(a0, active)[1:-1]
-    return list(a.view(-1, each, circuits.T, circuits.d).permute(0, 2, 3, 1)), False
-
-
-def _worst(X: Float[Tensor, "k d columns"], affine: bool) -> Float[Tensor, "k d"]:
-    """The largest value that the states give."""
-    return X[..., 0] + X[..., 1:].norm(dim=-1) if affine else X.amax(-1)
-
-
-def _most(
-    delta_w: Float[Tensor, "T d d"], X: Float[Tensor, "T d columns"], affine: bool
-) -> Float[Tensor, "T d"]:
-    """A bound on Delta w_t a_v over all v, not below 0: by the box that holds their states."""
-    means = X[..., :1] if affine else X
-    middle, reach = _box(means.transpose(0, 1).flatten(1).T)
-    most = delta_w @ middle + delta_w.abs() @ reach
-    if affine:
-        squares = (X[..., 1:] @ X[..., 1:].mT).flatten(1)
-        middle, reach = (side.view(X.shape[1], -1) for side in _box(squares))
-        square = (delta_w @ middle * delta_w + delta_w.abs() @ reach * delta_w.abs()).sum(-1)
-        most = most + square.clamp(min=0).sqrt()
-    return most.clamp(min=0)
-
-
-def _box(points: Float[Tensor, "k d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
-    low, high = points.amin(0), points.amax(0)
-    return (low + high) / 2, (high - low) / 2
 
 
 def _suspects(

@@ -94,7 +94,8 @@ def _plan(n: int, S: int) -> tuple[int, tuple[int, ...]]:
     top = n // S
     sizes = range(top, max((3 * top - 40) // 4, 0), -1)
     fitting = [q for q in sizes if gcd(q, factorial(S - 1)) == 1][: None if S > 2 else 1]
-    q = max(fitting, key=lambda q: q * len(slopes_without_progressions(q, S)), default=0)
+    plans = [(q * len(slopes_without_progressions(q, S)), q) for q in fitting]
+    q = max(plans, default=(0, 0))[1]
     return q, slopes_without_progressions(q, S) if q else ()
 
 

@@ -1,0 +1,63 @@
+"""The states that circuits can be in, one by one, and what weights can make of them."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cisp.circuits import SmallCircuits
+
+TRIED = 4096  # inputs tried where ReLUs cut, or one for each circuit if there are more
+
+States = list[Float[Tensor, "T d columns"]]
+
+
+def reachable(circuits: SmallCircuits, rng: np.random.Generator) -> tuple[States, bool]:
+    """a_v^1..a_v^{L-1} of every circuit, and whether they are affine: a mean and columns to add,
+    times any vector of the unit sphere, in place of states for some inputs.
+    """
+    columns = [circuits.input_mean.unsqueeze(1), circuits.input_map]
+    X = torch.cat(columns, 1).expand(circuits.T, -1, -1)
+    states: States = []
+    for layer in range(1, circuits.L):
+        w, b = circuits.at(layer)
+        X = w @ X
+        X[..., 0] += b
+        reach = X[..., 1:].norm(dim=-1)
+        on, off = X[..., 0] >= reach - 1e-6, X[..., 0] <= -reach
+        if not bool((on | off).all()):
+            break
+        X = X * on.unsqueeze(-1)
+        states.append(X)
+    else:
+        return states, True
+    each = -(-TRIED // circuits.T)
+    active = torch.arange(circuits.T).repeat(each).unsqueeze(1).to(circuits.w.device)
+    a0 = circuits.sample_inputs(batch=len(active), z=1, rng=rng)
+    a = circuits.run(a0, active)[1:-1]
+    return list(a.view(-1, each, circuits.T, circuits.d).permute(0, 2, 3, 1)), False
+
+
+def worst(X: Float[Tensor, "k d columns"], affine: bool) -> Float[Tensor, "k d"]:
+    """The largest value that the states give."""
+    return X[..., 0] + X[..., 1:].norm(dim=-1) if affine else X.amax(-1)
+
+
+def bound(
+    w: Float[Tensor, "t k d"], X: Float[Tensor, "T d columns"], affine: bool
+) -> Float[Tensor, "t k"]:
+    """A bound on w_t a_v over all circuits v, whichever circuit t: by the box of their states."""
+    means = X[..., :1] if affine else X
+    middle, reach = _box(means.transpose(0, 1).flatten(1).T)
+    most = w @ middle + w.abs() @ reach
+    if affine:
+        squares = (X[..., 1:] @ X[..., 1:].mT).flatten(1)
+        middle, reach = (side.view(X.shape[1], -1) for side in _box(squares))
+        square = (w @ middle * w + w.abs() @ reach * w.abs()).sum(-1)
+        most = most + square.clamp(min=0).sqrt()
+    return most
+
+
+def _box(points: Float[Tensor, "k d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+    low, high = points.amin(0), points.amax(0)
+    return (low + high) / 2, (high - low) / 2
