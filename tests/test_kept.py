@@ -64,6 +64,12 @@ def recomputed(*_: object, **__: object) -> None:
         ("redundancy", "redundancy_predicted", 7 * 2 * 20),
         ("ablation", "ablations", 14 * 4),
         ("frontier", "frontier", 48),
+        ("exact", "exact_pairs", 7),
+        ("exact", "exact_noise", 4 * 2 * 9),
+        ("exact", "exact_beyond", 18 * 9),
+        ("exact", "exact_denser", 30),
+        ("exact_edges", "exact_least_M", 2 * 8),
+        ("exact_edges", "exact_switching", 2 * 4 * 4),
     ],
 )
 def test_the_kept_tables_are_of_this_code(
@@ -127,6 +133,12 @@ def test_a_table_is_made_again_when_its_parameters_or_its_code_change(
         ("ablation", "ablations", "SEEN = 1e-3", "SEEN = 1e-4"),
         ("grid", "ablations", "800: (200, 300)", "800: (200,)"),
         ("frontier", "frontier", "STEP = 1500, range(3), 1.07", "STEP = 1500, range(3), 1.08"),
+        ("exact", "exact_pairs", '(3, 68, 680, "all")', "(3, 68, 680, 3000)"),
+        ("exact", "exact_noise", "1e-2, 1e-1)", "1e-2)"),
+        ("exact", "exact_beyond", "CORRECT = 1e-6", "CORRECT = 1e-5"),
+        ("exact", "exact_switching", "CORRECT = 1e-6", "CORRECT = 1e-5"),
+        ("exact", "exact_denser", "Q, SLOPES = 55", "Q, SLOPES = 49"),
+        ("exact_edges", "exact_least_M", "0.98, 1)", "1)"),
     ],
 )
 def test_a_table_is_stale_when_a_list_behind_it_changes(
