@@ -191,10 +191,10 @@ def all_inexact(*, T: int, D: int, L: int, pairs: int, seeds: int) -> pd.DataFra
     one = joblib.delayed(inexact_errors)
     runs = joblib.Parallel(n_jobs=2)(one(*job, T=T, D=D, L=L, pairs=pairs) for job in tqdm(jobs))
     table = pd.DataFrame([row for run in runs for row in run])
-    keys = ["network", "T", "D", "M", "z", "precision", "epsilon"]
-    by = table.groupby(keys, sort=False, dropna=False)
+    keys = ["network", "T", "D", "z", "precision", "epsilon"]
     columns = {"mse": ("mse", "mean"), "mse_stderr": ("mse", "sem"), "worst": ("worst", "max")}
-    return by.agg(**columns).reset_index()
+    by = table.groupby(keys, sort=False)
+    return by.agg(M=("M", "max"), **columns).reset_index()
 
 
 def exact_noise() -> pd.DataFrame:
