@@ -202,7 +202,7 @@ def exact_noise() -> pd.DataFrame:
     return kept("exact_noise", all_inexact, T=557, D=1000, L=5, pairs=2000, seeds=3)
 
 
-def crowd(name: str, k: int, *, T: int, D: int, L: int, sets: int) -> list[dict[str, object]]:
+def overfull(name: str, k: int, *, T: int, D: int, L: int, sets: int) -> list[dict[str, object]]:
     """By layer, how the vectors of k active circuits fare."""
     theta = np.random.default_rng(0).uniform(0, 2 * np.pi, (L, T))
     z, make = RIVALS[name]
@@ -227,19 +227,19 @@ def crowd(name: str, k: int, *, T: int, D: int, L: int, sets: int) -> list[dict[
     ]
 
 
-def all_crowds(*, T: int, D: int, L: int, sets: int) -> pd.DataFrame:
+def all_overfull(*, T: int, D: int, L: int, sets: int) -> pd.DataFrame:
     """Each network with as many active circuits as it is made for, and up to three more."""
     names = [name for name in RIVALS if name != "post"]
     jobs = [(name, RIVALS[name][0] + more) for name in names for more in range(4)]
     jobs += [("extrinsic", 5), ("extrinsic", 6)]
-    one = joblib.delayed(crowd)
+    one = joblib.delayed(overfull)
     runs = joblib.Parallel(n_jobs=2)(one(*job, T=T, D=D, L=L, sets=sets) for job in tqdm(jobs))
     return pd.DataFrame([row for run in runs for row in run])
 
 
 def exact_beyond() -> pd.DataFrame:
     """Share of active vectors that are exact with more than z active circuits, rms and worst."""
-    return kept("exact_beyond", all_crowds, T=557, D=1000, L=10, sets=500)
+    return kept("exact_beyond", all_overfull, T=557, D=1000, L=10, sets=500)
 
 
 def table_of_slopes(slopes: Int[np.ndarray, " s"], *, q: int, S: int) -> Int[np.ndarray, "T S"]:
@@ -261,7 +261,7 @@ def tables_of(kind: str, s: int, *, q: int, S: int, draws: int) -> Iterator[Int[
         yield cisp.triangle_free(T=q * s, n=q * S, S=S)
 
 
-def right(table: Table, z: int, *, L: int, sets: int) -> tuple[float, float]:
+def shares_right(table: Table, z: int, *, L: int, sets: int) -> tuple[float, float]:
     """Shares of random sets of z with every place right that one circuit has, and every reading."""
     network, _ = with_plan(turning(len(table), L), z, table)
     active, a0 = network.sample(batch=sets, z=z, rng=3)
@@ -284,7 +284,7 @@ def right(table: Table, z: int, *, L: int, sets: int) -> tuple[float, float]:
 def denser_row(kind: str, s: int, z: int, *, L: int, draws: int, sets: int) -> dict[str, object]:
     """How often a random set is exact on tables of q s circuits."""
     tables = list(tables_of(kind, s, q=Q, S=z + 1, draws=draws))
-    found = [right(table, z, L=L, sets=sets // len(tables)) for table in tables]
+    found = [shares_right(table, z, L=L, sets=sets // len(tables)) for table in tables]
     places, readings = np.mean(found, 0) if found else (np.nan, np.nan)
     head = {"z": z, "q": Q, "slopes": s, "T": Q * s, "table": kind, "tables": len(tables)}
     return {**head, "sets": sets, "places": places, "readings": readings}
