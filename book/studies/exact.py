@@ -6,6 +6,7 @@ Vectors are rotations in double precision. Layers are the circuits' own: the lay
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from typing import Literal
 
 import joblib
 import numpy as np
@@ -46,7 +47,7 @@ def turning(T: int, L: int, seed: int = 0) -> cisp.SmallCircuits:
     return cisp.conditional_rotations(theta=theta, dtype=torch.float64)
 
 
-def one_case(z: int, T: int, D: int, samples: int | str, *, L: int) -> dict[str, object]:
+def one_case(z: int, T: int, D: int, samples: int | Literal["all"], *, L: int) -> dict[str, object]:
     """The largest errors of vectors and indicators in any layer."""
     network = cisp.superpose_exact(turning(T, L), D=D, z=z)
     sizes = range(1, z + 1) if samples == "all" else [z]
@@ -147,7 +148,7 @@ def blurred(dense: nn.Sequential, epsilon: float, rng: np.random.Generator) -> n
     """A copy of the network with each weight and bias times 1 + epsilon g, g Gaussian."""
     dense = deepcopy(dense)
     for entries in dense.parameters():
-        entries *= 1 + epsilon * torch.from_numpy(rng.normal(size=entries.shape))
+        entries.mul_(1 + epsilon * torch.from_numpy(rng.normal(size=entries.shape)))
     return dense
 
 
@@ -167,8 +168,8 @@ def inexact_errors(
 ) -> list[dict[str, object]]:
     """Errors of active vectors in the last layer, of one network with every kind of noise."""
     rng = np.random.default_rng([seed, 0])
-    circuits = cisp.conditional_rotations(T=T, rng=rng).with_layers(L)
-    network, M = RIVALS[name][1](np.tile(circuits.theta.double().numpy(), (L, 1)), D)
+    theta = np.tile(rng.uniform(0, 2 * np.pi, T), (L, 1))
+    network, M = RIVALS[name][1](theta, D)
     ones = torch.arange(T).unsqueeze(1)
     inputs = [(ones, network.circuits.sample_inputs(batch=T, z=1, rng=rng))]
     inputs.append(network.sample(batch=pairs, z=2, rng=rng))
@@ -176,7 +177,7 @@ def inexact_errors(
     for precision, epsilon, dense in inexact(network, rng):
         for active, a0 in inputs:
             A0 = network.embed(a0, active)
-            A = dense(A0.flatten(1).to(dense[0].weight.dtype)).double().view_as(A0)
+            A = dense(A0.flatten(1).to(next(dense.parameters()))).double().view_as(A0)
             a = network.circuits.run(a0, active)[-1]
             off = distances(network, A, a, active, network.L)
             head = {"network": name, "T": T, "D": network.D, "M": M, "z": active.shape[1]}
@@ -311,19 +312,14 @@ def capacities(widths: tuple[int, ...]) -> pd.DataFrame:
 
     bound: as many as have no more weights in a layer than the network has, D^2/d^2.
     """
-    d, rows = 4, []
+    d, rows = 4, list[tuple[int, str, object, int]]()
     for D in widths:
-        fitting = {
-            ("side by side", "any"): D // d,
-            **{
-                ("exact", z): cisp.triangle_free_capacity(n=D // width_each(z), S=z + 1)
-                for z in (2, 3, 4)
-            },
-            ("extrinsic", 1): cisp.transversal_design_capacity(n=D // d, S=6),
-            ("ping-pong", 1): (D // (d + 2)) ** 2,
-            ("bound", "any"): (D // d) ** 2,
-        }
-        rows += [(D, name, z, T) for (name, z), T in fitting.items()]
+        rows += [(D, "side by side", "any", D // d)]
+        for z in (2, 3, 4):
+            n = D // width_each(z)
+            rows += [(D, "exact", z, cisp.triangle_free_capacity(n=n, S=z + 1))]
+        rows += [(D, "extrinsic", 1, cisp.transversal_design_capacity(n=D // d, S=6))]
+        rows += [(D, "ping-pong", 1, (D // (d + 2)) ** 2), (D, "bound", "any", (D // d) ** 2)]
     return pd.DataFrame(rows, columns=["D", "embedding", "z", "T"])
 
 
