@@ -79,13 +79,16 @@ def slopes_without_progressions(q: int, S: int) -> tuple[int, ...]:
     if S < 3:
         return tuple(range(q))  # two gaps need three groups
     if q < EXACT:
-        return tuple(_largest(q, S))
-    found = [_product(q1, q // q1, S) for q1 in range(2, int(q**0.5) + 1) if q % q1 == 0]
+        return _from_zero(_largest(q, S))
+    found: list[list[int]] = [
+        _product(q1, q // q1, S) for q1 in range(2, int(q**0.5) + 1) if q % q1 == 0
+    ]
     if q <= GREEDY:
         found.append(_greedy(np.arange(q)[:, None], q, S))
     if q <= SEARCHED:
         found += _symmetric(q, S)
-    return tuple(sorted(max(found, key=len, default=[0])))
+    found.sort(key=len)
+    return _from_zero(found[-1] if found else [0])
 
 
 @cache
@@ -107,6 +110,11 @@ def _thirds(k: int, others: Int[np.ndarray, " m"], q: int, S: int) -> Int[np.nda
         found += [((a + b) * others - b * k) * end, ((a + b) * k - b * others) * end]
         found += [(a * others + b * k) * middle, (a * k + b * others) * middle]
     return np.concatenate(found) % q
+
+
+def _from_zero(slopes: list[int]) -> tuple[int, ...]:
+    """The slopes in order, moved so that they begin with 0, which changes no equation."""
+    return tuple(k - min(slopes) for k in sorted(slopes))
 
 
 def _product(q1: int, q2: int, S: int) -> list[int]:
