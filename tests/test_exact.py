@@ -93,6 +93,47 @@ def test_every_set_of_z_is_exact(make: Callable[..., SmallCircuits], z: int, T: 
         assert largest_error(network, active) < EXACT
 
 
+def trained(T: int, m: int = 5, L: int = 3) -> SmallCircuits:
+    """T networks of three layers, each trained on a sine of its own in two variables."""
+    draw = np.random.default_rng(0)
+    u = torch.from_numpy(draw.uniform(-1, 1, (200, 2)))
+    wave = torch.from_numpy(draw.normal(size=(T, 2, 1))) * 2
+    target = torch.sin(u @ wave).squeeze(-1) + 1  # T 200, not negative
+    V = (torch.from_numpy(draw.normal(size=(L, T, m, m))) / m**0.5).requires_grad_()
+    c = torch.from_numpy(draw.uniform(0, 1, (L, T, m))).requires_grad_()
+    start = torch.cat([u, torch.zeros(200, m - 2).double()], 1)
+
+    def first_neuron() -> Tensor:
+        a = start.expand(T, -1, -1)
+        for layer in range(L):
+            a = torch.relu(a @ V[layer].mT + c[layer].unsqueeze(1))
+        return a[..., 0]
+
+    optimiser = torch.optim.Adam([V, c], lr=0.02)
+    losses = []
+    for _ in range(200):
+        optimiser.zero_grad()
+        loss = (first_neuron() - target).square().mean()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+    gate = c.detach().unsqueeze(-1) + 1
+    step = torch.tensor([2.0, -2, *[0] * m]).double().expand(L, T, 2, m + 2)
+    return SmallCircuits(
+        w=torch.cat([step, torch.cat([gate, -gate, V.detach()], -1)], -2),
+        b=torch.tensor([-0.5, -1.5, *[-1.0] * m]),
+        readouts={"indicator": torch.tensor([[1.0, -1, *[0] * m]]), "state": torch.eye(m + 2)[2:]},
+        input_mean=torch.tensor([1.5, 0.5, *[0.0] * m]),
+        input_map=torch.eye(m + 2)[:, 2:4],
+    )
+
+
+def test_every_pair_of_trained_networks_is_exact() -> None:
+    network = built(trained(20))
+    assert largest_error(network, every_set(20, 2)[1]) < EXACT
+
+
 @given(
     z=st.integers(1, 4),
     T=st.integers(2, 40),
