@@ -77,7 +77,7 @@ def slopes_without_progressions(q: int, S: int) -> tuple[int, ...]:
     (10, 100)
     """
     if S < 3:
-        return tuple(range(q))  # two gaps need three groups
+        return tuple(range(q if S == 2 else 1))  # two gaps need three groups
     if q < EXACT:
         return _from_zero(_largest(q, S))
     found: list[list[int]] = [
@@ -97,9 +97,8 @@ def _plan(n: int, S: int) -> tuple[int, tuple[int, ...]]:
     top = n // S
     sizes = range(top, max((3 * top - 40) // 4, 0), -1)
     fitting = [q for q in sizes if gcd(q, factorial(S - 1)) == 1][: None if S > 2 else 1]
-    plans = [(q * len(slopes_without_progressions(q, S)), q) for q in fitting]
-    q = max(plans, default=(0, 0))[1]
-    return q, slopes_without_progressions(q, S) if q else ()
+    plans = [(q * len(K), q, K) for q in fitting if (K := slopes_without_progressions(q, S))]
+    return max([*plans, (top, top, (0,))])[1:]  # circuits of one slope need no inverses
 
 
 def _thirds(k: int, others: Int[np.ndarray, " m"], q: int, S: int) -> Int[np.ndarray, " x"]:
