@@ -329,6 +329,29 @@ def test_circuits_that_are_not_gated_are_refused(change: dict[str, Any], message
         superpose_exact(circuits, D=100)
 
 
+@pytest.mark.parametrize("z", [2, 3])
+def test_weights_may_stop_a_circuit_or_start_it_while_it_stays_counted(z: int) -> None:
+    circuits = rotations(20, L=5)
+    w = circuits.w.clone()
+    w[2:, 1::3, 2:] = torch.tensor([1.0, -1, 0, 0]).double()  # ReLU(alpha - 1) = 0 from layer 3 on
+    w[:2, 2::3, 2:] = torch.tensor([1.0, -1, 0, 0]).double()  # up to layer 2
+    w[2, 2::3, 2:] = torch.tensor([[2.5, -2.5, 0, 0], [2, -2, 0, 0]]).double()
+    given = {k: getattr(circuits, k) for k in ("b", "readouts", "input_mean", "input_map")}
+    network = built(SmallCircuits(w=w, **given), z=z)
+    for active in every_set(20, z):
+        assert largest_error(network, active) < EXACT
+
+
+def test_a_circuit_that_is_no_longer_on_is_refused() -> None:
+    circuits = rotations(6, L=5)
+    w = circuits.w.clone()
+    w[2:, 4, :2] = 0
+    given = {k: getattr(circuits, k) for k in ("b", "readouts", "input_mean", "input_map")}
+    message = r"^the On-indicator of circuit 4 goes from \[1.5, 0.5\] to \[0.0, 0.0\] in layer 3"
+    with pytest.raises(ValueError, match=message):
+        superpose_exact(SmallCircuits(w=w, **given), D=100)
+
+
 def test_circuits_that_do_not_fit_are_counted() -> None:
     with pytest.raises(ValueError, match=r"^D=100 has 20 positions of 5 neurons, for \d+ circuits"):
         superpose_exact(conditional_rotations(T=500), D=100)

@@ -64,6 +64,12 @@ def recomputed(*_: object, **__: object) -> None:
         ("redundancy", "redundancy_predicted", 7 * 2 * 20),
         ("ablation", "ablations", 14 * 4),
         ("frontier", "frontier", 48),
+        ("exact", "exact_pairs", 7),
+        ("exact", "exact_noise", 4 * 2 * 9),
+        ("exact", "exact_beyond", 18 * 9),
+        ("exact", "exact_denser", 30),
+        ("exact_edges", "exact_least_M", 2 * 8),
+        ("exact_edges", "exact_switching", 2 * 4 * 4),
     ],
 )
 def test_the_kept_tables_are_of_this_code(
@@ -127,6 +133,12 @@ def test_a_table_is_made_again_when_its_parameters_or_its_code_change(
         ("ablation", "ablations", "SEEN = 1e-3", "SEEN = 1e-4"),
         ("grid", "ablations", "800: (200, 300)", "800: (200,)"),
         ("frontier", "frontier", "STEP = 1500, range(3), 1.07", "STEP = 1500, range(3), 1.08"),
+        ("exact", "exact_pairs", '(3, 68, 680, "all")', "(3, 68, 680, 3000)"),
+        ("exact", "exact_noise", "1e-2, 1e-1)", "1e-2)"),
+        ("exact", "exact_beyond", "CORRECT = 1e-6", "CORRECT = 1e-5"),
+        ("exact", "exact_switching", "CORRECT = 1e-6", "CORRECT = 1e-5"),
+        ("exact", "exact_denser", "Q, SLOPES = 55", "Q, SLOPES = 49"),
+        ("exact_edges", "exact_least_M", "0.98, 1)", "1)"),
     ],
 )
 def test_a_table_is_stale_when_a_list_behind_it_changes(
@@ -170,6 +182,38 @@ def test_the_frontier_is_where_the_code_puts_it(kept: ModuleType, embedding: str
         assert round(frontier.STEP**exponent) == cell.T
         assert frontier.check(make, exponent, 1000, z)[cell.criterion]
         assert not frontier.check(make, exponent + 1, 1000, z)[cell.criterion]
+
+
+def test_rows_of_the_exact_studies_are_what_the_code_gives(kept: ModuleType) -> None:
+    exact = importlib.import_module("studies.exact")
+    edges = importlib.import_module("studies.exact_edges")
+    row = exact.denser_row("design", 3, 2, L=6, draws=8, sets=800)
+    stored = exact.exact_denser().query("z == 2 and slopes == 3 and table == 'design'")
+    assert stored.places.item() == pytest.approx(row["places"])
+    assert stored.readings.item() == pytest.approx(row["readings"])
+    fresh = pd.DataFrame(edges.changing("planned", "put in", T=216, L=6, layer=3))
+    again = edges.exact_switching().query("form == 'planned' and change == 'put in'")
+    assert again.pairs.tolist() == fresh.pairs.tolist()
+    assert again.exact.to_numpy() == pytest.approx(fresh.exact.to_numpy(), abs=1e-5)
+
+
+def test_the_exact_studies_count_neurons_and_circuits_as_the_networks_do(kept: ModuleType) -> None:
+    exact = importlib.import_module("studies.exact")
+    for z in (1, 2, 3, 4):
+        network = cisp.superpose_exact(exact.turning(5, 2), D=400, z=z)
+        assert network.d == exact.width_each(z)
+    table = exact.capacities((1000,)).set_index(["embedding", "z"])["T"]
+    assert table["exact", 2] == 910
+    assert table["extrinsic", 1] == cisp.transversal_design_capacity(n=250, S=6)
+    assert table["side by side", "any"] == 250
+
+
+def test_tables_of_any_slopes_are_those_of_the_designs(kept: ModuleType) -> None:
+    exact = importlib.import_module("studies.exact")
+    consecutive = exact.table_of_slopes(np.arange(4), q=11, S=3)
+    design = cisp.transversal_design(T=44, n=33, S=3)
+    mirrored = design.reshape(44, 3)[:, ::-1] % 11 + 11 * np.arange(3)  # r + k (S-1-x) there
+    assert sorted(consecutive.tolist()) == sorted(mirrored.tolist())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The predictions of section 6 against numbers by hand, brute force, dealt tables and networks."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cache, partial
 from itertools import combinations, product
@@ -722,6 +723,51 @@ def test_extrinsic_networks_err_by_the_law_c12_4_in_early_layers() -> None:
     assert found == pytest.approx(derived, rel=0.15)
 
 
+def clean_sets(slopes: np.ndarray, q: int, z: int, sets: int, rng: np.random.Generator) -> float:
+    """Share of random sets whose every unshared position has a channel with one active circuit."""
+    S, T = z + 1, q * len(slopes)
+    table = [[x * q + (r + k * x) % q for x in range(S)] for k in slopes for r in range(q)]
+    through: dict[int, list[int]] = {p: [] for p in range(S * q)}
+    for t, row in enumerate(table):
+        for p in row:
+            through[p].append(t)
+    good = 0
+    for _ in range(sets):
+        active = rng.choice(T, z, replace=False)
+        on = Counter(p for t in active for p in table[t])
+        own = [(x, p) for t in active for x, p in enumerate(table[t]) if on[p] == 1]
+        good += all(
+            any(sum(on[table[t][(x + c) % S]] for t in through[p]) == 1 for c in range(1, S))
+            for x, p in own
+        )
+    return good / sets
+
+
+@pytest.mark.parametrize(("z", "s"), [(2, 5), (2, 11), (2, 22), (3, 5), (3, 11), (3, 16), (4, 8)])
+def test_random_slopes_leave_a_clean_channel_at_least_as_often_as_the_law_says(
+    z: int, s: int
+) -> None:
+    q, rng = 55, np.random.default_rng([z, s])
+    found = [clean_sets(rng.choice(q, s, replace=False), q, z, 50, rng) for _ in range(30)]
+    law = theory.derived_exact_probability(T=q * s, q=q, z=z)
+    stderr = float(np.std(found) / (len(found) - 1) ** 0.5)
+    # failures in clusters, which the law spreads over more sets, are worth up to a tenth
+    assert -3 * stderr < np.mean(found) - law < 0.1 + 3 * stderr
+
+
+def test_the_share_of_exact_sets_in_cases_known() -> None:
+    exact = theory.derived_exact_probability
+    assert exact(T=55, q=55, z=3) == exact(T=20, q=55, z=2) == 1  # one slope: nobody is met
+    assert exact(T=900, q=55, z=1) == 1
+    assert exact(T=605, q=55, z=2) == pytest.approx(np.exp(-6 * (10 / 55) ** 2), rel=1e-12)
+    assert exact(T=440, q=55, z=3) == pytest.approx(
+        np.exp(-12 * (1 - (48 / 55) ** 2) ** 3), rel=1e-12
+    )
+    for z in (2, 3, 4):
+        falling = [exact(T=55 * s, q=55, z=z) for s in range(1, 56)]
+        assert (np.diff(falling) < 0).all()
+
+
 # (f) signs and bad input
 
 
@@ -848,6 +894,14 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "active with z=0": (
         lambda: theory.derived_rotation_active(THREE, n=6, z=0, layer=2),
         a_count("z", 0, "in 1..3"),
+    ),
+    "exact with q=0": (
+        lambda: theory.derived_exact_probability(T=9, q=0, z=2),
+        a_count("q", 0, ">= 1"),
+    ),
+    "exact with z=0": (
+        lambda: theory.derived_exact_probability(T=9, q=3, z=0),
+        a_count("z", 0, ">= 1"),
     ),
     "extrinsic with z=4": (
         lambda: theory.derived_extrinsic_active(THREE, n=6, z=4, layer=2),

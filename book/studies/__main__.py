@@ -3,6 +3,8 @@
 from studies.ablation import ablations
 from studies.chosen import chosen_networks
 from studies.critical import critical_lines
+from studies.exact import exact_beyond, exact_denser, exact_noise, exact_pairs
+from studies.exact_edges import exact_least_M, exact_switching
 from studies.frontier import frontier
 from studies.grid import (
     figures_8_to_11,
@@ -22,6 +24,12 @@ ALL = (
     critical_lines,
     ablations,
     frontier,
+    exact_pairs,
+    exact_noise,
+    exact_beyond,
+    exact_denser,
+    exact_least_M,
+    exact_switching,
 )
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 from cisp.theory.derived import (
     derived_critical_exponent,
     derived_embedding_mean,
+    derived_exact_probability,
     derived_extrinsic_active,
     derived_first_layer,
     derived_noise_return,
@@ -57,6 +58,7 @@ __all__ = [  # noqa: RUF022  # by part
     "derived_critical_exponent",
     "derived_embedding_mean",
     "derived_extrinsic_active",
+    "derived_exact_probability",
     # evolution
     "DensityEvolution",
     "Ingredients",

@@ -6,7 +6,7 @@ overlap of two circuits, o_tu = <e_t|e_u>/S, is 0 or 1/S; o is its mean, q its m
 pairs. lambda = T S^2/n^2 is the mean number of circuits that use an entry of W_emb.
 """
 
-from math import expm1
+from math import exp, expm1
 
 import numpy as np
 from jaxtyping import Float
@@ -169,6 +169,30 @@ def derived_extrinsic_active(table: Table, *, n: int, z: int, layer: int) -> flo
     N = _joinings(table, n) / (T * (T - 1))
     q, mu = allocation.mean_squared_overlap(table, n=n), N / (count("S", S, low=2) * (S - 1)) ** 2
     return (count("z", z, high=T) - 1) * (layer * q + (layer - 1) * mu)
+
+
+def derived_exact_probability(*, T: int, q: int, z: int) -> float:
+    """The probability exp(-z S [1 - (1-delta)^(z-1)]^z) that a set of z circuits is exact.
+
+    For tables of S = z + 1 groups of q positions and T/q slopes drawn at random, circuit (k, r) at
+    r + k x mod q of group x, and for networks that need one clean channel at each position that an
+    active circuit has for itself, as those of `superpose_exact` do. At such a position another
+    active circuit u is heard in a given channel if it is, in the group heard, on a circuit through
+    the position. There are T/q such circuits; the positions they have there carry T/q circuits
+    each, which leaves T/q (T/q - 1) of T choices for u, delta = (T/q - 1)/q of them.
+
+    What is approximated: u is any of T circuits, not of the T - T/q outside the position; a channel
+    is dirty independently of the others and of other sets; all z S positions count, those shared
+    too, and the failing ones are a Poisson number. Failures come in clusters (a triangle of two
+    active circuits fails both), so that more sets are exact than this says: it is low where it is
+    below a half, and for fewer than four slopes, which may have no triangle at all.
+
+    >>> round(derived_exact_probability(T=605, q=55, z=2), 3)
+    0.82
+    """
+    delta = (count("T", T) / count("q", q) - 1) / q
+    dirty = 1 - (1 - min(max(delta, 0), 1)) ** (count("z", z) - 1)
+    return exp(-z * (z + 1) * dirty**z)
 
 
 def _joinings(table: Table, n: int) -> int:
