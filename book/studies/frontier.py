@@ -32,14 +32,7 @@ ROUNDING = 1e-3  # single precision leaves 1e-5 in an exact network
 Make = Callable[[int, int, int, int], cisp.Network]  # T, D, z, seed
 
 NAMES = {1: "every circuit", 2: "all pairs", 3: "all triples"}
-REDUNDANCY = {  # of the extrinsic network, best for the worst case of those tried
-    (1000, 2): 14,
-    (2000, 2): 16,
-    (4000, 2): 20,
-    (1000, 3): 14,
-    (2000, 3): 20,
-    (4000, 3): 24,
-}
+REDUNDANCY = {2: {1000: 14, 2000: 16, 4000: 16}, 3: {1000: 13, 2000: 21, 4000: 21}}  # z, D
 
 
 def post(T: int, D: int, z: int, seed: int) -> cisp.Network:
@@ -63,8 +56,8 @@ def extrinsic(T: int, D: int, z: int, seed: int, S: int = 6) -> cisp.Network:
 
 
 def redundant(T: int, D: int, z: int, seed: int) -> cisp.Network:
-    """The same with more redundancy, which the worst case wants."""
-    return extrinsic(T, D, z, seed, S=REDUNDANCY[D, z])
+    """The same with more redundancy, which the worst case wants: the best found for it."""
+    return extrinsic(T, D, z, seed, S=REDUNDANCY[z][D])
 
 
 def exact(T: int, D: int, z: int, seed: int) -> cisp.Network:

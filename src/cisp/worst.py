@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
-from math import comb
+from math import comb, inf
 from typing import Literal
 
 import numpy as np
@@ -18,13 +18,12 @@ from cisp.circuits import Seed
 from cisp.experiment import shown
 from cisp.network import Network
 
-BATCH = 256  # inputs run at a time; so many share the gathers and stay in the cache
+BATCH = 256  # inputs run at a time
 STRIDE, SHRINK = 0.7, 0.9  # the first step along the sphere, and what each step is of the last
-
 TINY = 1e-30  # a gradient of 0 moves nothing
 
 Lot = tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z k"]]  # active circuits, directions
-Found = tuple[Float[Tensor, " b"], Int[Tensor, "b z"], Float[Tensor, "b z k"]]  # squared errors, ..
+Found = tuple[Tensor, Tensor, Tensor]  # squared errors (batch,), and the lot that gives them
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +86,7 @@ def worst_case(
     keep: int = 200,
     starts: int = 4,
     steps: int = 40,
-    enough: float | int = 1e9,
+    enough: float | int | None = None,
     rng: Seed = 0,
     progress: bool | None = None,
 ) -> WorstCase:
@@ -120,7 +119,7 @@ def worst_case(
         )
     total = sets if samples == "all" else count("samples", samples)
     count("keep", keep), count("starts", starts), count("steps", steps, low=0)
-    stop = positive("enough", enough) ** 2
+    stop = inf if enough is None else positive("enough", enough) ** 2
     lots = _every(network, z, rng) if samples == "all" else _drawn(network, z, total, rng)
     with tqdm(total=total, unit="sets", **shown(progress)) as bar, torch.no_grad():
         found, scanned = _scan(target, lots, keep, stop, bar)
@@ -137,7 +136,9 @@ def _scan(
     scanned = 0
     for active, u in lots:
         found = target.largest(active, u), active, u
-        both = found if best is None else [torch.cat(pair) for pair in zip(best, found, strict=True)]
+        both = (
+            found if best is None else [torch.cat(pair) for pair in zip(best, found, strict=True)]
+        )
         best = _first(both, keep)
         scanned += len(active)
         bar.update(len(active))
