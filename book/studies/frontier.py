@@ -81,7 +81,7 @@ def first_layer(make: Make) -> int:
 
 def mean_holds(network: cisp.Network, z: int, seed: int, first: int) -> bool:
     """Whether the mean squared error of active vectors stays below 0.1."""
-    samples = "all" if z == 1 else INPUTS
+    samples = None if z == 1 else INPUTS
     found = cisp.measure(network, z=z, samples=samples, rng=seed, progress=False).errors
     found = cisp.rows(found, quantity="rotation", circuits="active")
     return bool(found.mse[found.layer >= first].max() < 0.1)
@@ -96,7 +96,7 @@ def worst_holds(network: cisp.Network, z: int, seed: int, first: int, sets: int)
         first=first,
         keep=100,
         starts=3,
-        steps=20,
+        steps=19,
         enough=1,
         rng=seed,
         progress=False,
@@ -150,10 +150,14 @@ def largest_exact(D: int, z: int) -> int:
     """What the exact embedding can place: measured to be exact, in one network for every set."""
     T = cisp.triangle_free_capacity(n=D // (5 if z == 2 else 10), S=z + 1)
     for seed in SEEDS:
-        every = seed == 0 and comb(T, z) <= EVERY
-        samples = "all" if every else INPUTS
-        network = exact(T, D, z, seed)
-        found = cisp.worst_case(network, z=z, samples=samples, keep=20, starts=1, progress=False)
+        found = cisp.worst_case(
+            exact(T, D, z, seed),
+            z=z,
+            samples="all" if seed == 0 and comb(T, z) <= EVERY else INPUTS,
+            keep=20,
+            starts=1,
+            progress=False,
+        )
         if found.error > ROUNDING:
             raise RuntimeError(f"an error of {found.error} for {found.active}")
     return T

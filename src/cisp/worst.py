@@ -165,20 +165,18 @@ def _climb(
 
 def _ascend(target: Target, active: Tensor, u: Tensor, steps: int) -> Found:
     """The largest errors met on the way up, and the inputs that give them."""
-    error = target.largest(active, u).detach()
-    best, stride = u, STRIDE
-    for _ in range(steps):
+    top, best = torch.full_like(u[:, 0, 0], -inf), u
+    for step in range(steps + 1):
         u = u.detach().requires_grad_()
-        now = target.largest(active, u)
-        (up,) = torch.autograd.grad(now.sum(), u)
-        better = now.detach() > error
-        error = torch.where(better, now.detach(), error)
-        best = torch.where(better[:, None, None], u.detach(), best)
+        error = target.largest(active, u)
+        (up,) = torch.autograd.grad(error.sum(), u)
+        better, u = error.detach() > top, u.detach()
+        top = torch.where(better, error.detach(), top)
+        best = torch.where(better[:, None, None], u, best)
         along = up - (up * u).sum(-1, keepdim=True) * u  # the sphere
         length = along.flatten(1).norm(dim=1).clamp(min=TINY)[:, None, None]
-        u = _unit((u + stride * along / length).detach())
-        stride *= SHRINK
-    return error, active, best
+        u = _unit(u + STRIDE * SHRINK**step * along / length)
+    return top, active, best
 
 
 def _every(network: Network, z: int, rng: np.random.Generator) -> Iterator[Lot]:
