@@ -93,7 +93,9 @@ class Channels(nn.Module):
         else:
             alone = A[:, 1:first].sum(1) > HALF
         here = alone[table]  # T S batch
-        position = table.gather(1, here.int().argmax(1))  # T batch
+        position = table[:, -1:]
+        for x in reversed(range(S - 1)):  # T batch
+            position = torch.where(here[:, x], table[:, x : x + 1], position)
         values = A[:, first:].unflatten(1, (S - 1, -1)).sum(1)
         state = values[position, :, torch.arange(A.shape[2], device=A.device)].transpose(1, 2)
         active = (on[table].all(1) & here.any(1)).unsqueeze(1).to(A)
