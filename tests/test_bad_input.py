@@ -55,6 +55,10 @@ def run_experiment(**changes: Any) -> object:
     return cisp.measure(build(), **{"z": 1, **changes})
 
 
+def worst(**changes: Any) -> object:
+    return cisp.worst_case(build(), **{"z": 2, **changes})
+
+
 ERRORS = pd.DataFrame({"quantity": ["indicator", "rotation"] * 5, "z": range(10)})
 
 # what is called, and the whole message
@@ -472,6 +476,30 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
         a_count("samples", -5, ">= 1"),
     ),
     "measure in empty batches": (lambda: run_experiment(batch=0), a_count("batch", 0, ">= 1")),
+    "the worst of a word": (
+        lambda: worst(samples="every"),
+        "samples='every' is not allowed; it must be a number of sets or \"all\"",
+    ),
+    "the worst of no set": (lambda: worst(samples=0), a_count("samples", 0, ">= 1")),
+    "the worst with z beyond T": (lambda: worst(z=7), a_count("z", 7, "in 1..6")),
+    "the worst from a layer on that is none": (
+        lambda: worst(first=4),
+        a_count("first", 4, "in 1..3"),
+    ),
+    "the worst with no set kept": (lambda: worst(keep=0), a_count("keep", 0, ">= 1")),
+    "the worst without a start": (lambda: worst(starts=0), a_count("starts", 0, ">= 1")),
+    "the worst in half a step": (
+        lambda: worst(steps=fraction),
+        a_count("steps", 2.5, ">= 0"),
+    ),
+    "the worst of another quantity": (
+        lambda: worst(quantity="rotation"),
+        "quantity='rotation' is not allowed; it must be one of ['activations']",
+    ),
+    "an error of 0 that is enough": (
+        lambda: worst(enough=0),
+        "enough=0 is not allowed; enough must be a positive number",
+    ),
     "a cell of a sweep without a seed": (
         lambda: cisp.sweep([{"T": 5, "D": 40, "S": 2, "z": 1}]),
         "cell={'T': 5, 'D': 40, 'S': 2, 'z': 1} has keys ['D', 'S', 'T', 'z']; "

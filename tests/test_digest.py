@@ -1,6 +1,10 @@
 """The key of what is kept: it changes with what code does, not with where or how it is written."""
 
 import ast
+import importlib
+import shutil
+import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -102,6 +106,57 @@ def test_a_definition_that_moves_away_alone_changes_nothing(package: Path) -> No
     (package / "room.py").write_text(text.replace("LIMIT = 3", ""))
     (package / "other.py").write_text(FILES["other.py"] + "\nLIMIT = 3\n")
     assert key(package) == before
+
+
+REACHED = {
+    "by its name": "from cisp import conditional_rotations as cr\nmake = cr",
+    "under another name": "from cisp import conditional_rotations as cr\ndef make(): return cr()",
+    "as an attribute": "import cisp as c\ndef make(): return c.conditional_rotations()",
+    "in a list": "import cisp\nALL = [cisp.conditional_rotations]\ndef make(): return ALL[0]",
+    "in a lambda": "import cisp\nmake = lambda: cisp.conditional_rotations()",
+    "in a cached function": (
+        "import cisp, functools\n@functools.cache\ndef make(): return cisp.conditional_rotations()"
+    ),
+    "in a class": "import cisp\nclass make:\n    def f(self): return cisp.conditional_rotations()",
+    "in a method": (
+        "import cisp\nclass C:\n    def f(self): return cisp.conditional_rotations()\nmake = C().f"
+    ),
+    "in an object that is called": (
+        "import cisp\nclass C:\n"
+        "    def __call__(self): return cisp.conditional_rotations()\nmake = C()"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", REACHED.values(), ids=REACHED)
+def test_what_a_function_reaches_in_the_package_is_seen_however_it_is_reached(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "users_own.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "users_own", raising=False)
+    make = importlib.import_module("users_own").make
+    keys = []
+    for name, old, new in (
+        ("a", "", ""),
+        ("b", "1.5, 0.5", "1.5, 0.4"),
+        ("c", '"""T circ', '"""t'),
+    ):
+        copy = tmp_path / name
+        shutil.copytree(Path(cisp.__file__).parent, copy)
+        rotations = copy / "rotations.py"
+        rotations.write_text(rotations.read_text().replace(old, new))
+        monkeypatch.setattr(digest, "PACKAGE", copy)
+        keys.append(digest.digest(make))
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_closures_over_different_numbers_are_told_apart() -> None:
+    def factory(k: int) -> Callable[[], int]:
+        return lambda: k
+
+    assert digest.digest(factory(2)) != digest.digest(factory(3))
+    assert digest.digest(factory(2)) == digest.digest(factory(2))
 
 
 def test_functions_of_the_users_own_are_told_apart() -> None:

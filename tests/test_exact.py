@@ -14,7 +14,7 @@ from torch import Tensor
 
 import cisp
 from cisp import Channels, Network, SmallCircuits, conditional_rotations, superpose_exact
-from cisp.counted import counted, gated, least_M, planned
+from cisp.counted import counted, least_M, planned, while_on
 
 EXACT = 1e-12  # ten layers of sums of a few dozen float64 terms of size up to 20
 
@@ -91,6 +91,47 @@ def test_every_set_of_z_is_exact(make: Callable[..., SmallCircuits], z: int, T: 
     assert (network.S, network.L) == (z + 1, circuits.L + 1)
     for active in every_set(T, z):
         assert largest_error(network, active) < EXACT
+
+
+def trained(T: int, m: int = 5, L: int = 3) -> SmallCircuits:
+    """T networks of three layers, each trained on a sine of its own in two variables."""
+    draw = np.random.default_rng(0)
+    u = torch.from_numpy(draw.uniform(-1, 1, (200, 2)))
+    wave = torch.from_numpy(draw.normal(size=(T, 2, 1))) * 2
+    target = torch.sin(u @ wave).squeeze(-1) + 1  # T 200, not negative
+    V = (torch.from_numpy(draw.normal(size=(L, T, m, m))) / m**0.5).requires_grad_()
+    c = torch.from_numpy(draw.uniform(0, 1, (L, T, m))).requires_grad_()
+    start = torch.cat([u, torch.zeros(200, m - 2).double()], 1)
+
+    def first_neuron() -> Tensor:
+        a = start.expand(T, -1, -1)
+        for layer in range(L):
+            a = torch.relu(a @ V[layer].mT + c[layer].unsqueeze(1))
+        return a[..., 0]
+
+    optimiser = torch.optim.Adam([V, c], lr=0.02)
+    losses = []
+    for _ in range(200):
+        optimiser.zero_grad()
+        loss = (first_neuron() - target).square().mean()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+    gate = c.detach().unsqueeze(-1) + 1
+    step = torch.tensor([2.0, -2, *[0] * m]).double().expand(L, T, 2, m + 2)
+    return SmallCircuits(
+        w=torch.cat([step, torch.cat([gate, -gate, V.detach()], -1)], -2),
+        b=torch.tensor([-0.5, -1.5, *[-1.0] * m]),
+        readouts={"indicator": torch.tensor([[1.0, -1, *[0] * m]]), "state": torch.eye(m + 2)[2:]},
+        input_mean=torch.tensor([1.5, 0.5, *[0.0] * m]),
+        input_map=torch.eye(m + 2)[:, 2:4],
+    )
+
+
+def test_every_pair_of_trained_networks_is_exact() -> None:
+    network = built(trained(20))
+    assert largest_error(network, every_set(20, 2)[1]) < EXACT
 
 
 @given(
@@ -191,6 +232,54 @@ def test_a_circuit_that_shares_all_its_positions_is_read_as_off() -> None:
     torch.testing.assert_close(read[0, 0, 1:], true[0, 0, 1:])
 
 
+def corners(m: int, T: int = 60) -> SmallCircuits:
+    """Circuits whose states are largest on inputs that a sample hardly finds: a^1 = 8 x - 4."""
+    first, later = 8 * torch.eye(m), torch.eye(m)
+    V = torch.stack([first, later, later]).double().unsqueeze(1).repeat(1, T, 1, 1)
+    c = torch.tensor([-4.0, 0, 0]).double().view(3, 1, 1, 1).expand(3, T, m, 1)
+    step = torch.tensor([2.0, -2, *[0] * m]).double().expand(3, T, 2, m + 2)
+    return SmallCircuits(
+        w=torch.cat([step, torch.cat([c + 4, -c - 4, V], -1)], -2),
+        b=torch.tensor([-0.5, -1.5, *[-4.0] * m]),
+        readouts={"indicator": torch.tensor([[1.0, -1, *[0] * m]]), "state": torch.eye(m + 2)[2:]},
+        input_mean=torch.tensor([1.5, 0.5, *[0.0] * m]),
+        input_map=torch.eye(m + 2)[:, 2:],
+    )
+
+
+@pytest.mark.parametrize("z", [2, 3])
+def test_where_relus_cut_the_least_M_holds_for_the_worst_input_too(z: int) -> None:
+    network = built(corners(16), z=z)
+    active, a0 = network.sample(batch=3000, z=z, rng=0)
+    first = network.d - 16 * (network.S - 1)
+    a0[..., first : first + 16] = 0
+    a0[..., first] = 1  # x along an axis: a^1 = 4 in one neuron
+    A, a = network(network.embed(a0, active)), network.circuits.run(a0, active)
+    for layer in range(1, network.L + 1):
+        off = network.readout(A, layer) - cisp.among_all(a[layer], active, T=network.T)
+        assert float(network.circuits.quantities(off)["state"].abs().max()) < EXACT
+
+
+def test_single_precision_has_the_same_least_M() -> None:
+    circuits = conditional_rotations(T=300, rng=0).with_layers(10)
+    double = conditional_rotations(T=300, rng=0, dtype=torch.float64).with_layers(10)
+    for z in (2, 3):
+        assert least_M(circuits, z=z) == pytest.approx(least_M(double, z=z), rel=1e-5)
+
+
+def test_positions_that_are_shared_are_emptied_although_their_weights_are_small() -> None:
+    start = rotations(20)
+    w = start.w.clone()
+    w[1:, :, 2:] /= 10  # from layer 2 on the states are small, those of layer 1 are not
+    circuits = SmallCircuits(
+        w=w, b=torch.tensor([-0.5, -1.5, -0.1, -0.1]), readouts=start.readouts,
+        input_mean=start.input_mean, input_map=start.input_map,
+    )  # fmt: skip
+    network = built(circuits, z=3)
+    active, _ = network.sample(batch=2000, z=3, rng=0)
+    assert largest_error(network, active) < EXACT
+
+
 def test_the_network_is_plain_linear_and_relu() -> None:
     for z in (2, 3):
         network = built(rotations(10), z=z)
@@ -214,7 +303,7 @@ def test_dense_weights_are_those_of_the_formula() -> None:
     # other two positions of each of its circuits, and count who is there
     circuits, M, n = rotations(8, L=2), 9.0, 15
     network = superpose_exact(circuits, D=5 * n, M=M, rng=4)
-    on, table = gated(circuits), network.tables[0]
+    on, table = while_on(circuits), network.tables[0]
     W = torch.zeros(5, n, 5, n).double()
     for p in range(n):
         W[0, p, 0, p] = 1
@@ -317,5 +406,12 @@ def test_circuits_that_do_not_fit_are_counted() -> None:
         superpose_exact(conditional_rotations(T=500), D=100)
     with pytest.raises(ValueError, match=r"^z=0 is not allowed; z must be an integer >= 1"):
         superpose_exact(conditional_rotations(T=5), D=100, z=0)
+    with pytest.raises(ValueError, match=r"^circuits have d=2 neurons, all of the On-indicator;"):
+        superpose_exact(cisp.step_indicators(T=9), D=45)
+    network = built(rotations(9))
+    active, a0 = network.sample(batch=2, z=2)
+    A, a = network(network.embed(a0, active)), network.circuits.run(a0, active)
+    with pytest.raises(ValueError, match=r"^network has read-outs that are not linear"):
+        cisp.error_budget(network, A, a, active, 2)
     with pytest.raises(ValueError, match=r"^M=-1 is not allowed; M must be a positive number"):
         superpose_exact(conditional_rotations(T=5), D=100, M=-1)

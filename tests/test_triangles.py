@@ -28,7 +28,7 @@ def triangles(table: np.ndarray) -> int:
     return found
 
 
-@given(n=st.integers(3, 60), S=st.integers(2, 6), share=st.floats(0, 1))
+@given(n=st.integers(3, 60), S=st.integers(1, 6), share=st.floats(0, 1))
 def test_circuits_share_at_most_one_position_and_form_no_triangle(
     n: int, S: int, share: float
 ) -> None:
@@ -93,11 +93,22 @@ def test_beyond_exact_search_slopes_stay_as_many(q: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "S", "T"), [(166, 3, 605), (200, 3, 910), (333, 3, 2220), (100, 4, 100), (5, 3, 1)]
+    ("n", "S", "T"),
+    [
+        (166, 3, 605),
+        (200, 3, 910),
+        (333, 3, 2220),
+        (100, 4, 100),
+        (10, 4, 2),  # side by side
+        (200, 20, 10),
+        (5, 1, 5),
+        (10, 2, 25),
+    ],
 )
 def test_the_capacity_at_some_sizes(n: int, S: int, T: int) -> None:
-    assert triangle_free_capacity(n=n, S=S) >= T
-    assert triangle_free_capacity(n=S - 1, S=S) == 0
+    assert T <= triangle_free_capacity(n=n, S=S) <= cisp.johnson_bound(n=n, S=S)
+    cisp.check_table(triangle_free(T=T, n=n, S=S), n=n)
+    assert S == 1 or triangle_free_capacity(n=S - 1, S=S) == 0
 
 
 def test_the_capacity_never_falls_and_stays_between_n_and_n_squared() -> None:

@@ -1,5 +1,6 @@
 """One set of facts behind a layer's product and its dense weights, whatever the wiring."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def test_any_facts_give_a_product_and_dense_weights_that_agree(
                 by_hand[:, p, :, q] += (scatter[p] == k).sum() * M
     torch.testing.assert_close(W, by_hand.reshape(d * n, d * n))
     shared = torch.einsum("ij,ipq->ipjq", w_mean, layer.W_emb(chi)).reshape(d * n, d * n)
-    parts = [layer.own(t, w[t] - w_mean) for t in range(T)]
+    parts = [layer.own(t, w[t] - w_mean, chi) for t in range(T)]
     if all(len(set(row.tolist())) == len(row) for row in (*gather, *scatter)):
         torch.testing.assert_close(shared + torch.stack(parts).sum(0), W)
 
@@ -117,6 +118,84 @@ def test_a_wiring_is_derived_anew_from_a_state_that_is_loaded() -> None:
     assert torch.equal(other(A0), network(A0))
     single = by_block().float()
     torch.testing.assert_close(single(A0.float()).double(), network(A0), rtol=1e-4, atol=1e-4)
+
+
+def exact(rng: int) -> Network:
+    return cisp.superpose_exact(conditional_rotations(T=12, rng=rng), D=150, rng=rng).double()
+
+
+def extrinsic(rng: int) -> Network:
+    circuits = conditional_rotations(T=12, rng=rng, bias=3)
+    return cisp.superpose_extrinsic(circuits, D=100, S=3, rng=rng).double()
+
+
+def dealt(rng: int) -> Network:
+    return cisp.superpose(conditional_rotations(T=12, rng=rng), D=100, S=3, rng=rng).double()
+
+
+@pytest.mark.parametrize("make", [dealt, extrinsic, exact])
+def test_a_loaded_state_is_the_whole_network(make: Callable[[int], Network]) -> None:
+    one, other = make(1), make(2)
+    A0 = normal(3, one.d, one.n)
+    assert not torch.equal(other(A0), one(A0))
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(other(A0), one(A0))
+
+
+@pytest.mark.parametrize("make", [dealt, extrinsic, exact])
+def test_what_is_set_on_a_network_is_what_it_runs_and_saves(
+    make: Callable[[int], Network], tmp_path: Path
+) -> None:
+    network, A0 = make(1), normal(3, make(1).d, make(1).n)
+    before = network(A0)
+    network.b = network.b * 2 - 0.1
+    assert not torch.equal(network(A0), before)
+    network.save(tmp_path / "n.safetensors")
+    assert torch.equal(Network.load(tmp_path / "n.safetensors")(A0), network(A0))
+
+
+@pytest.mark.parametrize("make", [dealt, extrinsic, exact])
+def test_networks_made_of_one_wiring_do_not_change_each_other(
+    make: Callable[[int], Network],
+) -> None:
+    network, A0 = make(1), normal(3, make(1).d, make(1).n)
+    before = network(A0)
+    Network(network.circuits, network.wiring, network.w_mean).half()
+    assert torch.equal(network(A0), before)
+
+
+def test_facts_of_an_exact_network_that_disagree_are_refused() -> None:
+    network = exact(1)
+    wiring, given = network.wiring, (network.circuits, network.w_mean)
+    assert isinstance(wiring, cisp.Channels)
+    tables, counts, flags, n = wiring.tables, wiring.counts, wiring.flags, network.n
+    with pytest.raises(ValueError, match=r"^tables differ in layers 1 and 2; this wiring has one"):
+        cisp.Channels(torch.cat([tables[:1], tables[1:].flip(1)]), counts, flags, n=n)
+    with pytest.raises(ValueError, match=r"^tables holds position \d+; positions are 0\.\.2$"):
+        cisp.Channels(tables, counts, flags, n=3)
+    with pytest.raises(ValueError, match=r"^counts has shape"):
+        cisp.Channels(tables, counts[:1], flags, n=n)
+    with pytest.raises(ValueError, match=r"^the circuits' weights in layer 2 are off by"):
+        Network(given[0], cisp.Channels(tables, counts * 2, flags, n=n), given[1])
+    with pytest.raises(ValueError, match=r"^the circuits' weights in layer 2 are off by"):
+        Network(given[0], wiring, given[1] * 2)
+
+
+def test_a_state_whose_tables_differ_by_layer_is_not_loaded_into_one_table() -> None:
+    network = extrinsic(1)
+    state = {k: v.clone() for k, v in network.state_dict().items()}
+    state["wiring.tables"][2] = state["wiring.tables"][2].flip(0)
+    with pytest.raises(ValueError, match=r"^tables differ in layers 1 and 3"):
+        network.load_state_dict(state)
+
+
+@pytest.mark.parametrize("chi", [torch.zeros(2), torch.zeros(7), torch.tensor([0, np.nan, 0])])
+def test_a_chi_that_does_not_fit_is_refused(chi: Tensor) -> None:
+    tables = torch.tensor([[[0, 1]]] * 3)
+    with pytest.raises(ValueError, match=r"it must be finite, \(3,\) or \(3, d\)$"):
+        Dealt(tables, chi, n=3)
+    with pytest.raises(ValueError, match=r"is not allowed; this wiring has none, or zeros$"):
+        Extrinsic(tables, torch.ones(3), n=3)
 
 
 def test_chi_changed_in_place_changes_product_and_dense_weights_alike() -> None:

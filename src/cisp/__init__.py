@@ -33,6 +33,7 @@ from cisp.tally import Measurement
 from cisp.theory import DensityEvolution, density_evolution
 from cisp.triangles import triangle_free, triangle_free_capacity
 from cisp.wiring import Dealt, Extrinsic
+from cisp.worst import WorstCase, worst_case
 
 __all__ = [
     "Channels",
@@ -42,6 +43,7 @@ __all__ = [
     "Measurement",
     "Network",
     "SmallCircuits",
+    "WorstCase",
     "among_all",
     "check_assumptions",
     "check_table",
@@ -77,4 +79,5 @@ __all__ = [
     "triangle_free",
     "triangle_free_capacity",
     "vectors",
+    "worst_case",
 ]

@@ -16,11 +16,12 @@ def count(name: str, value: object, *, low: int = 1, high: int | None = None) ->
     return number
 
 
-def positive(name: str, value: float | int) -> float | int:
+def positive(name: str, value: object) -> float | int:
     """The value, or a ValueError that names it unless it is positive and finite."""
-    if not 0 < value < inf:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+    if not 0 < number < inf:
         raise ValueError(f"{name}={value!r} is not allowed; {name} must be a positive number")
-    return value
+    return number
 
 
 def positions(D: int, d: int) -> int:

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cisp.arguments import count
+from cisp.channels import Channels
 from cisp.network import Network
 from cisp.readout import of_active
 
@@ -37,6 +38,10 @@ def error_budget(
     Raises ValueError in layer 1, where the only error is the overlap.
     """
     count("layer", layer, low=2, high=network.L)
+    if isinstance(network.wiring, Channels):
+        raise ValueError(
+            "network has read-outs that are not linear; their errors have no such parts"
+        )
     W, shared = network.W(layer), network.shared(layer)
     w = network.circuits.at(layer)[0][active]
     w_mean = network.w_mean if network.w_mean.ndim == 2 else network.w_mean[layer - 1]

@@ -1,12 +1,15 @@
 """The wiring in which a position hears its circuits' other positions one by one."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from cisp.layers import Bags, dense
+from cisp.circuits import SmallCircuits
+from cisp.layers import Bags, check_alike, checked_tables, dense
 
 HALF = 0.5  # counts and flags are whole numbers
+
+Facts = tuple[Tensor, Tensor, int]  # table (T, S), counts (S-1, d), first
 
 
 class Channels(nn.Module):
@@ -42,12 +45,39 @@ class Channels(nn.Module):
     def __init__(self, tables: Tensor, counts: Tensor, flags: Tensor, *, n: int) -> None:
         super().__init__()
         self.n = n
-        for name, value in (("tables", tables), ("counts", counts), ("flags", flags)):
+        self.register_buffer("tables", checked_tables(tables, n))
+        L, _, S = tables.shape
+        if counts.shape[:2] != (L, S - 1) or flags.shape[:1] != (L,):
+            raise ValueError(
+                f"counts has shape {tuple(counts.shape)} and flags {tuple(flags.shape)}; "
+                f"they must be ({L}, {S - 1}, d) and ({L}, first)"
+            )
+        for name, value in (("counts", counts), ("flags", flags)):
             self.register_buffer(name, value)
-        zero = torch.zeros(len(tables), dtype=counts.dtype)
+        zero = torch.zeros(L, dtype=counts.dtype)
         self.register_buffer("chi", zero.to(tables.device), persistent=False)
-        self.layers = nn.ModuleList(Heard(self, layer) for layer in range(2, len(tables) + 1))
-        self.last = nn.Identity()
+        self.register_load_state_dict_post_hook(_derive)
+        _derive(self)
+
+    def facts(self, layer: int) -> Facts:
+        """What a layer needs beside weights: the table, counts, and how many neurons are flags."""
+        return self.tables[0], self.counts[layer - 1], self.flags.shape[1]
+
+    def check(self, circuits: SmallCircuits, w_mean: Float[Tensor, "L d d"]) -> None:
+        """Raise ValueError unless w_t = w_mean + sum_c (E_c v_t + counts_c e_0^T), from layer 2."""
+        first = self.flags.shape[1]
+        for layer in range(2, circuits.L + 1):
+            own = circuits.at(layer)[0] - w_mean[layer - 1]
+            own[..., 0] -= self.counts[layer - 1].sum(0).to(own)
+            values = own[:, first:].unflatten(1, (len(self.counts[0]), -1))
+            off = max(
+                float(own[:, :first].abs().max()), float((values - values[:, :1]).abs().max())
+            )
+            if off > 1e-4 * float(circuits.at(layer)[0].abs().max()):
+                raise ValueError(
+                    f"the circuits' weights in layer {layer} are off by {off:.3g} from those of "
+                    "this wiring, w_mean + its counts + the same values in each channel"
+                )
 
     def read(
         self, A: Float[Tensor, "n d batch"], gathered: Tensor, layer: int
@@ -63,7 +93,9 @@ class Channels(nn.Module):
         else:
             alone = A[:, 1:first].sum(1) > HALF
         here = alone[table]  # T S batch
-        position = table.gather(1, here.int().argmax(1))  # T batch
+        position = table[:, -1:]
+        for x in reversed(range(S - 1)):  # T batch
+            position = torch.where(here[:, x], table[:, x : x + 1], position)
         values = A[:, first:].unflatten(1, (S - 1, -1)).sum(1)
         state = values[position, :, torch.arange(A.shape[2], device=A.device)].transpose(1, 2)
         active = (on[table].all(1) & here.any(1)).unsqueeze(1).to(A)
@@ -73,74 +105,78 @@ class Channels(nn.Module):
 
 
 class Heard(nn.Module):
-    """One layer of `Channels`."""
+    """What the positions of a layer hear in each channel."""
 
-    def __init__(self, wiring: Channels, layer: int) -> None:
+    def __init__(self, table: Int[Tensor, "T S"], n: int) -> None:
         super().__init__()
-        self.n, self.first = wiring.n, wiring.flags.shape[1]
-        self.gather = nn.Identity()
-        T, S = wiring.tables.shape[1:]
+        self.n, self.gather = n, nn.Identity()
+        T, S = table.shape
         places = torch.arange(T * S).view(T, S)
-        table = wiring.tables[0].cpu()
         order = table.flatten().argsort(stable=True)
         heard = [places.roll(-c, 1).flatten()[order] for c in range(1, S)]
-        bags = [Bags(table.flatten()[order], rows, self.n) for rows in heard]
-        self.channels = nn.ModuleList(bags).to(wiring.tables.device)
-        self.register_buffer("table", wiring.tables[0], persistent=False)
-        self.register_buffer("counts", wiring.counts[layer - 1], persistent=False)
-
-    table: Tensor
-    counts: Tensor
+        self.channels = nn.ModuleList(Bags(table.flatten()[order], rows, n) for rows in heard)
 
     def forward(
         self,
         A: Float[Tensor, "n d batch"],
         w: Float[Tensor, "T d d"],
         w_mean: Float[Tensor, "d d"],
-        chi: Float[Tensor, ""],
+        facts: Facts,
     ) -> Float[Tensor, "n d batch"]:
         """W A."""
-        source = A[self.table]  # T S d batch
-        values = torch.einsum("tij,tsjb->tsib", self._values(w, w_mean), source)
+        table, counts, first = facts
+        source = A[table]  # T S d batch
+        values = torch.einsum("tij,tsjb->tsib", _values(w, w_mean, facts), source)
         both = torch.cat([source[:, :, :1], values], 2).flatten(0, 1)
         W_A = torch.einsum("ij,pjb->pib", w_mean, A)
         for c, channel in enumerate(self.channels):
             heard = channel(both)
-            W_A = W_A + self.counts[c].to(A).view(1, -1, 1) * heard[:, :1]
-            W_A[:, self._rows(c, values.shape[2])] += heard[:, 1:]
+            W_A = W_A + counts[c].to(A).view(1, -1, 1) * heard[:, :1]
+            W_A[:, _rows(c, values.shape[2], first)] += heard[:, 1:]
         return W_A
 
     def W(
-        self, w: Float[Tensor, "T d d"], w_mean: Float[Tensor, "d d"], chi: Float[Tensor, ""]
+        self, w: Float[Tensor, "T d d"], w_mean: Float[Tensor, "d d"], facts: Facts
     ) -> Float[Tensor, "D D"]:
         """The dense weights."""
-        return dense(self, w, w_mean, chi, n=self.n)
+        return dense(self, w, w_mean, facts, n=self.n)
 
-    def W_emb(self, chi: Float[Tensor, ""]) -> Float[Tensor, "1 n n"]:
+    def W_emb(self, facts: Facts) -> Float[Tensor, "1 n n"]:
         """What goes with w_mean: every position itself."""
-        return torch.eye(self.n).to(self.counts).unsqueeze(0)
+        return torch.eye(self.n).to(facts[1]).unsqueeze(0)
 
-    def own(self, t: int, delta_w: Float[Tensor, "d d"]) -> Float[Tensor, "D D"]:
+    def own(self, t: int, delta_w: Float[Tensor, "d d"], facts: Facts) -> Float[Tensor, "D D"]:
         """Circuit t's own part of W: what its places hear of each other."""
-        d, S = len(delta_w), self.table.shape[1]
-        values = self._values(delta_w.unsqueeze(0), torch.zeros_like(delta_w))[0]
+        d, (table, counts, first) = len(delta_w), facts
+        values = _values(delta_w.unsqueeze(0), torch.zeros_like(delta_w), facts)[0]
         part = torch.zeros(d, self.n, d, self.n).to(delta_w)
-        for c in range(S - 1):
+        for c in range(len(counts)):
             hears = torch.zeros_like(delta_w)
-            hears[:, 0] = self.counts[c]
-            hears[self._rows(c, len(values))] += values
-            part[:, self.table[t], :, self.table[t].roll(-c - 1)] += hears
+            hears[:, 0] = counts[c]
+            hears[_rows(c, len(values), first)] += values
+            part[:, table[t], :, table[t].roll(-c - 1)] += hears
         return part.reshape(d * self.n, d * self.n)
 
-    def _values(
-        self, w: Float[Tensor, "T d d"], w_mean: Float[Tensor, "d d"]
-    ) -> Float[Tensor, "T values d"]:
-        """v_t, from the rows of the first channel in the weights of a circuit alone."""
-        each = (w.shape[1] - self.first) // len(self.counts)
-        own = (w - w_mean)[:, self._rows(0, each)].clone()
-        own[:, :, 0] -= self.counts.sum(0)[self._rows(0, each)].to(w)
-        return own
 
-    def _rows(self, channel: int, each: int) -> slice:
-        start = self.first + channel * each
-        return slice(start, start + each)
+def _derive(wiring: Channels, _: object = None) -> None:
+    """The layers from the tables, at first and when a state is loaded."""
+    check_alike(wiring.tables)
+    heard = Heard(wiring.tables[0].cpu(), wiring.n).to(wiring.tables.device)
+    wiring.layers = nn.ModuleList([heard] * (len(wiring.tables) - 1))
+    wiring.last = nn.Identity()
+
+
+def _values(
+    w: Float[Tensor, "T d d"], w_mean: Float[Tensor, "d d"], facts: Facts
+) -> Float[Tensor, "T values d"]:
+    """v_t, from the rows of the first channel in the weights of a circuit alone."""
+    _, counts, first = facts
+    rows = _rows(0, (w.shape[1] - first) // len(counts), first)
+    own = (w - w_mean)[:, rows].clone()
+    own[:, :, 0] -= counts.sum(0)[rows].to(w)
+    return own
+
+
+def _rows(channel: int, each: int, first: int) -> slice:
+    start = first + channel * each
+    return slice(start, start + each)

@@ -117,8 +117,9 @@ def superpose_exact(
     form, one count in place of the indicator's neurons. With d' other neurons it takes 1 + 2 d'
     a position for z = 2 (`counted`), and 1 + z (1 + d') for other z (`planned`), which also has one
     layer more: in layer 2 the positions find their clean channels, and nothing is computed. M is
-    how hard a closed channel is held shut, as small as is safe unless given (`least_M`). Read-outs
-    take a position that a circuit has for itself, and are not linear.
+    how hard a closed channel is held shut, as small as is known to be safe unless given
+    (`least_M`). Read-outs take a position that a circuit has for itself, and are not linear.
+    `sample` draws inputs, and `circuits` are the circuits in counted form, the oracle.
 
     Raises ValueError if the circuits are not gated, or if T circuits do not fit.
 
@@ -129,7 +130,7 @@ def superpose_exact(
     """
     circuits = circuits.with_layers(circuits.L if L is None else L)
     T, rng = circuits.T, np.random.default_rng(rng)
-    M = least_M(circuits, z=count("z", z), rng=rng) if M is None else positive("M", M)
+    M = least_M(circuits, z=count("z", z)) if M is None else positive("M", M)
     form, w_mean, counts, flags = counted(circuits, M) if z == 2 else planned(circuits, M, z)
     n = count("D", D, low=form.d) // form.d
     capacity = triangle_free_capacity(n=n, S=z + 1)

@@ -7,19 +7,18 @@ place of the indicator's, and the state has room for the S - 1 channels of `Chan
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cisp.circuits import Seed, SmallCircuits
-from cisp.reach import bound, reachable
+from cisp.circuits import SmallCircuits
+from cisp.reach import affine_states, bound, boxes
 
 Counted = tuple[SmallCircuits, Tensor, Tensor, Tensor]  # circuits, w_mean, counts, flags
 
 
 @dataclass(frozen=True, eq=False)
-class Gated:
+class WhileOn:
     """What is left of gated circuits once they are on: a -> ReLU(V a + c), layer by layer.
 
     mean, map: the law of inputs of the state, as in `SmallCircuits`. readouts: for each quantity
@@ -33,11 +32,11 @@ class Gated:
     readouts: dict[str, Float[Tensor, "_ _"]]
 
 
-def gated(circuits: SmallCircuits) -> Gated:
+def while_on(circuits: SmallCircuits) -> WhileOn:
     """The circuits while they are on.
 
-    Raises ValueError if there is no read-out "indicator", or if its neurons do not hold the same
-    constants in all circuits and in all layers.
+    Raises ValueError if there is no read-out "indicator", if its neurons are all there are, or if
+    they do not hold the same constants in all circuits and in all layers.
     """
     if "indicator" not in circuits.readouts:
         raise ValueError(
@@ -45,11 +44,15 @@ def gated(circuits: SmallCircuits) -> Gated:
             "'indicator', which tells the neurons that hold the On-indicator from the others"
         )
     gate = circuits.readouts["indicator"].ne(0).any(0)
+    if bool(gate.all()):
+        raise ValueError(
+            f"circuits have d={circuits.d} neurons, all of the On-indicator; they need others too"
+        )
     w = circuits.w.expand(circuits.L, *circuits.w.shape[-3:])
     b = circuits.b.expand(circuits.L, -1)
     on = circuits.input_mean[gate]
     _check_gate(w, b, circuits.input_map, on, gate)
-    return Gated(
+    return WhileOn(
         V=w[..., ~gate, :][..., ~gate],
         c=w[..., ~gate, :][..., gate] @ on + b[:, None, ~gate],
         mean=circuits.input_mean[~gate],
@@ -85,31 +88,32 @@ def _check_gate(
         )
 
 
-def least_M(circuits: SmallCircuits, *, z: int, rng: Seed = 0) -> float:
-    """An M that is large enough for `counted` (z = 2) and `planned`.
+def least_M(circuits: SmallCircuits, *, z: int) -> float:
+    """An M that is large enough for `counted` (z = 2) or `planned` (other z).
 
-    With m the most that V_t a_u + c_t can be for any two circuits and any state, p the most that
-    V_t a_u can be with the positive entries of V_t alone, and a the largest state:
+    Over all circuits t and u, layers and states a_u, m is the most that V_t a_u + c_t can be, p_t
+    the most that V_t a_u can be with the positive entries of V_t alone, and a the largest state:
 
-        counted   max(2 m, max_t (4 p_t + 2 c_t))
+        counted   max_t (4 p_t + 2 c_t)
         planned   max(z m, z c / 2, 2 a)
 
-    Where ReLUs cut, states are those of inputs drawn, and the bound is doubled.
+    Where within the law of inputs no ReLU cuts, as in rotations, these are taken over the states
+    that occur; else over boxes that hold them, which grow with depth.
     """
-    states, affine = reachable(circuits, np.random.default_rng(rng))
-    on = gated(circuits)
+    exact = affine_states(circuits)
+    states, affine = (boxes(circuits), False) if exact is None else (exact, True)
+    on = while_on(circuits.to(torch.float64))
     gate = circuits.readouts["indicator"].ne(0).any(0)
     needed = [1e-3]
     for layer, X in enumerate(states, 2):
         a, V, c = X[:, ~gate], on.V[layer - 1], on.c[layer - 1]
-        m = float((bound(V, a, affine) + c).max())
         if z == 2:
-            p = bound(V.clamp(min=0), a, affine)
-            needed += [2 * m, float((4 * p + 2 * c).max())]
+            needed.append(float((4 * bound(V.clamp(min=0), a, affine) + 2 * c).max()))
         else:
-            largest = bound(torch.eye(len(on.mean)).to(V).expand(1, -1, -1), a, affine)
-            needed += [z * m, z * float(c.max()) / 2, 2 * float(largest.max())]
-    return max(needed) * (1 if affine else 2)
+            itself = torch.eye(len(on.mean)).to(V).unsqueeze(0)
+            m, largest = (bound(V, a, affine) + c).max(), bound(itself, a, affine).max()
+            needed += [z * float(m), z * float(c.max()) / 2, 2 * float(largest)]
+    return max(needed)
 
 
 def counted(circuits: SmallCircuits, M: float) -> Counted:
@@ -119,7 +123,7 @@ def counted(circuits: SmallCircuits, M: float) -> Counted:
 
         k <- k,   h_1 <- ReLU(Y_1 + M (k - K_1)),   h_2 <- ReLU(Y_2 + M K_1 - 2 M).
     """
-    on = gated(circuits)
+    on = while_on(circuits)
     L, T, m = on.c.shape
     d = 1 + 2 * m
     w_mean, counts, b = on.V.new_zeros(d, d), on.V.new_zeros(2, d), on.V.new_zeros(d)
@@ -150,7 +154,7 @@ def planned(circuits: SmallCircuits, M: float, z: int) -> Counted:
     g_c = 1 for the first clean channel alone. Layer 2 computes nothing, layer l > 2 is the
     circuits' layer l - 1.
     """
-    on = gated(circuits)
+    on = while_on(circuits)
     L, T, m = on.c.shape[0] + 1, *on.c.shape[1:]
     first, d = 1 + z, 1 + z + z * m
     flag = slice(1, first)
@@ -183,7 +187,7 @@ def planned(circuits: SmallCircuits, M: float, z: int) -> Counted:
 
 
 def _form(
-    circuits: SmallCircuits, on: Gated, w: Float[Tensor, "L T d d"], b: Tensor, *, first: int
+    circuits: SmallCircuits, on: WhileOn, w: Float[Tensor, "L T d d"], b: Tensor, *, first: int
 ) -> SmallCircuits:
     """Circuits with these weights, whose state is read as the sum over its channels."""
     m, d = len(on.mean), w.shape[-1]
@@ -198,7 +202,7 @@ def _form(
         w=w,
         b=b,
         readouts=readouts,
-        theta=None if circuits.theta is None or circuits.theta.ndim == 2 else circuits.theta,
+        theta=circuits.theta if len(w) == circuits.L else None,  # with a plan, layers are others
         input_mean=mean,
         input_map=spread,
     )

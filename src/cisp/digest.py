@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from hashlib import sha256
-from inspect import getsource, getsourcefile, isfunction
+from inspect import getsource, getsourcefile, isbuiltin, isclass, isfunction, ismethod, unwrap
 from pathlib import Path
 from textwrap import dedent
 from types import CodeType
@@ -24,9 +24,10 @@ def digest(*functions: Callable[..., object], beside: Iterable[Path] = ()) -> st
     module) that these mention, and that those mention in turn. Definitions are looked for by name
     in this package, in the functions' own files and in the files `beside`, private names in the
     same file only: so moving a definition changes nothing, nor does a comment, a docstring, an
-    annotation or an import. What a function is given as an argument is not seen.
+    annotation or an import. What a function is given as an argument is not seen, nor what it looks
+    up by a name made as it runs.
     """
-    plain = [f.func if isinstance(f, partial) else f for f in functions]
+    plain = [_plainly(f) for f in functions]
     own = [Path(getsourcefile(f) or "") for f in plain if isfunction(f)]
     files = {path.resolve() for path in (*PACKAGE.rglob("*.py"), *beside, *own) if path.is_file()}
     known = [definition for file in files for definition in _definitions(file)]
@@ -73,17 +74,34 @@ def _definitions(file: Path) -> Iterator[Definition]:
             yield str(file), name, text, names
 
 
+def _plainly(function: Callable[..., object]) -> Callable[..., object]:
+    """The function behind a partial, a decorator or a method; an object's class stands for it."""
+    while isinstance(function, partial) or ismethod(function):
+        function = function.func if isinstance(function, partial) else function.__func__
+    function = unwrap(function)
+    known = isfunction(function) or isclass(function) or isbuiltin(function)
+    return function if known else type(function)
+
+
 def _itself(function: Callable[..., object]) -> Definition:
-    """One function; what has no source stands for itself."""
-    if not isfunction(function):
-        return "", "", repr(function), set()
-    file, name, text = getsourcefile(function) or "", function.__name__, getsource(function)
+    """One function or class; what has no source stands for itself, by its name."""
+    name = getattr(function, "__qualname__", repr(function))
+    try:
+        file, text = getsourcefile(function) or "", getsource(function)
+    except (TypeError, OSError):
+        return "", "", f"{function.__module__}.{name}", set()
+    scope: dict[str, object] = getattr(function, "__globals__", {})
+    cells = getattr(function, "__closure__", None) or ()
+    values = [cell.cell_contents for cell in cells]
+    bound = [value for value in values if isinstance(value, str | int | float | tuple)]
     try:
         node = ast.parse(dedent(text)).body[0]
-    except SyntaxError:  # a lambda within a longer expression
-        return file, name, text, set(_names(function.__code__))
-    names = _mentioned(node)
-    return str(Path(file).resolve()), name, bare(node), names
+        names = _mentioned(node)
+        text = bare(node)
+    except SyntaxError:  # a lambda within a statement
+        names = set(_names(function.__code__))
+    meant = {getattr(scope.get(name), "__name__", name).rpartition(".")[2] for name in names}
+    return str(Path(file).resolve()), name, f"{text} {bound}", names | meant
 
 
 def _mentioned(node: ast.stmt) -> set[str]:

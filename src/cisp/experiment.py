@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from copy import deepcopy
 from itertools import combinations, islice
 from math import comb
 from threading import Lock
@@ -119,7 +118,7 @@ def _on_device(network: Network, device: torch.device | str) -> Network:
     """A copy of the network on the device."""
     with torch.no_grad():
         circuits, w_mean = network.circuits.to(device), network.w_mean.to(device)
-    return Network(circuits, deepcopy(network.wiring), w_mean)
+    return Network(circuits, network.wiring, w_mean)
 
 
 def _run_lot(

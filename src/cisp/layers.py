@@ -109,7 +109,9 @@ class Layer(nn.Module):
         columns = [self.scatter(mean * self.gather(A)) for A in units.split(COLUMNS, 2)]
         return torch.cat(columns, 2).transpose(0, 1)
 
-    def own(self, t: int, delta_w: Float[Tensor, "d d"]) -> Float[Tensor, "D D"]:
+    def own(
+        self, t: int, delta_w: Float[Tensor, "d d"], chi: Float[Tensor, "*d"]
+    ) -> Float[Tensor, "D D"]:
         """Circuit t's own part of W, with its Delta w."""
         d, n = len(delta_w), len(self.scatter.starts)
         part = torch.zeros(d, n, d, n).to(delta_w)
@@ -127,11 +129,35 @@ class Layer(nn.Module):
         return (whole + used.to(chi) / self.share + slope * chi.reshape(1, -1)).unsqueeze(-1)
 
 
+def checked_tables(tables: Tensor, n: int) -> Int[Tensor, "L T S"]:
+    """The tables of a wiring, or a ValueError that says what is wrong with them."""
+    if tables.ndim != 3 or 0 in tables.shape or tables.is_floating_point():
+        raise ValueError(
+            f"tables has shape {tuple(tables.shape)} and dtype {tables.dtype}; "
+            "it must be (L, T, S) integers"
+        )
+    low, high = int(tables.min()), int(tables.max())
+    if low < 0 or high >= n:
+        wrong = low if low < 0 else high
+        raise ValueError(f"tables holds position {wrong}; positions are 0..{n - 1}")
+    return tables
+
+
+def check_alike(tables: Int[Tensor, "L T S"]) -> None:
+    """Raise ValueError if the tables differ by layer."""
+    differing = (tables != tables[0]).flatten(1).any(1)
+    if bool(differing.any()):
+        layer = int(differing.nonzero()[0]) + 1
+        raise ValueError(
+            f"tables differ in layers 1 and {layer}; this wiring has one table for all layers"
+        )
+
+
 def dense(
     layer: nn.Module,
     w: Float[Tensor, "T d d"],
     w_mean: Float[Tensor, "d d"],
-    chi: Float[Tensor, "*d"],
+    facts: object,
     *,
     n: int,
 ) -> Float[Tensor, "D D"]:
@@ -139,5 +165,5 @@ def dense(
     d = len(w_mean)
     units = torch.eye(d * n).to(w).view(d, n, -1).transpose(0, 1)
     gather: nn.Module = layer.gather  # type: ignore[assignment]  # a module by name
-    columns = [layer(gather(A), w, w_mean, chi) for A in units.split(COLUMNS, 2)]
+    columns = [layer(gather(A), w, w_mean, facts) for A in units.split(COLUMNS, 2)]
     return torch.cat(columns, 2).transpose(0, 1).reshape(d * n, d * n)

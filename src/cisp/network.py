@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from copy import deepcopy
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,14 +23,16 @@ Wiring = Dealt | Extrinsic | Channels
 WIRINGS: dict[str, type[Wiring]] = {kind.FORMAT: kind for kind in (Dealt, Extrinsic, Channels)}
 
 
+LAW = ("w", "b", "theta", "input_mean", "input_map")  # what the circuits are, beside read-outs
+
+
 class Network(nn.Module):
     """The superposed network A^l = ReLU(W^l A^{l-1} + B^l) of width D: circuits and their wiring.
 
     Equation 5.17. Activations keep their block axis: (..., d, n) with n = D/d, neuron (i, p) of
     the flat network being i n + p (5.14). W^l is w_mean (x) W_emb and the circuits' own parts
     (5.20), as the wiring lays them out. The forward pass never builds it: positions are gathered,
-    multiplied by d x d matrices and scattered. The first T sums gathered are the read-outs (5.30),
-    S times over. This has first derivatives; `to_dense` has all.
+    multiplied by d x d matrices and scattered. This has first derivatives; `to_dense` has all.
 
     w_mean: (d, d) or (L, d, d), the mean split off in 5.20; the sample mean of 5.18 unless given.
 
@@ -57,10 +61,11 @@ class Network(nn.Module):
             )
         circuits = circuits if circuits.L == self.L else circuits.with_layers(self.L)
         self._circuits = circuits
-        device = circuits.w.device
-        self.wiring = wiring if wiring.tables.device == device else wiring.to(device)
+        self.wiring = deepcopy(wiring).to(circuits.w.device)
         self.register_buffer("w_mean", _mean_of(circuits, w_mean))
-        for name in ("w", "b", "theta", "input_mean", "input_map"):
+        if isinstance(wiring, Channels):
+            wiring.check(circuits, self.w_mean)
+        for name in LAW:
             self.register_buffer(name, getattr(circuits, name))
         for k, matrix in enumerate(circuits.readouts.values()):
             self.register_buffer(f"readout_{k}", matrix)
@@ -68,9 +73,8 @@ class Network(nn.Module):
     @property
     def circuits(self) -> SmallCircuits:
         """The circuits that the network computes, in its dtype and on its device."""
-        if self._circuits.w is not self.w:  # the network has been moved
-            names = ("w", "b", "theta", "input_mean", "input_map")
-            own = {name: getattr(self, name) for name in names}
+        own = {name: getattr(self, name) for name in LAW}
+        if any(getattr(self._circuits, name) is not value for name, value in own.items()):
             readouts = {
                 name: getattr(self, f"readout_{k}")
                 for k, name in enumerate(self._circuits.readouts)
@@ -150,7 +154,7 @@ class Network(nn.Module):
     def W_emb(self, layer: int) -> Float[Tensor, "*d n n"]:
         """The dense embedding matrix of layer 2..L (5.23); by block where chi differs by block."""
         count("layer", layer, low=2, high=self.L)
-        W_emb = self._layer(layer).W_emb(self.chi[layer - 1]).to(self.w)
+        W_emb = self._layer(layer).W_emb(self._shared(layer)[1]).to(self.w)
         return W_emb[0] if len(W_emb) == 1 else W_emb
 
     def W(self, layer: int) -> Float[Tensor, "D D"]:
@@ -182,7 +186,7 @@ class Network(nn.Module):
         if layer == 1:
             return torch.zeros(self.D, self.D).to(self.w)
         delta_w = self.circuits.at(layer)[0][t] - self.mean(layer)
-        return self._layer(layer).own(t, delta_w)
+        return self._layer(layer).own(t, delta_w, self._shared(layer)[1])
 
     def to_dense(self) -> nn.Sequential:
         """The same function as plain Linear and ReLU layers: A^0 (batch, D) -> A^L (batch, D)."""
@@ -232,8 +236,8 @@ class Network(nn.Module):
         assert isinstance(found, Layer | Heard)
         return found
 
-    def _shared(self, layer: int) -> tuple[Tensor, Tensor]:
-        return self.mean(layer), self.chi[layer - 1]
+    def _shared(self, layer: int) -> tuple[Tensor, Any]:
+        return self.mean(layer), self.wiring.facts(layer)
 
     def _gather(self, layer: int) -> nn.Module:
         """What sums up layer 1..L: for the layer after it, or to be read alone."""

@@ -12,30 +12,59 @@ TRIED = 4096  # inputs tried where ReLUs cut, or one for each circuit if there a
 States = list[Float[Tensor, "T d columns"]]
 
 
-def reachable(circuits: SmallCircuits, rng: np.random.Generator) -> tuple[States, bool]:
-    """a_v^1..a_v^{L-1} of every circuit, and whether they are affine: a mean and columns to add,
-    times any vector of the unit sphere, in place of states for some inputs.
+def affine_states(circuits: SmallCircuits) -> States | None:
+    """a_v^1..a_v^{L-1} of every circuit v as a mean, and columns to be added times any unit vector.
+
+    In float64, for circuits of which, within the law of their inputs, no ReLU cuts a neuron: each
+    is on for all inputs, or off for all. Else None.
     """
-    columns = [circuits.input_mean.unsqueeze(1), circuits.input_map]
-    X = torch.cat(columns, 1).expand(circuits.T, -1, -1)
+    slack = 32 * circuits.L * torch.finfo(circuits.w.dtype).eps  # of the circuits' own rounding
+    circuits = circuits.to(torch.float64)
+    X = torch.cat([circuits.input_mean.unsqueeze(1), circuits.input_map], 1)
+    X = X.expand(circuits.T, -1, -1)
     states: States = []
     for layer in range(1, circuits.L):
         w, b = circuits.at(layer)
         X = w @ X
         X[..., 0] += b
         reach = X[..., 1:].norm(dim=-1)
-        on, off = X[..., 0] >= reach - 1e-6, X[..., 0] <= -reach
+        on, off = X[..., 0] >= reach * (1 - slack) - slack, X[..., 0] <= -reach
         if not bool((on | off).all()):
-            break
+            return None
         X = X * on.unsqueeze(-1)
         states.append(X)
-    else:
-        return states, True
+    return states
+
+
+def drawn_states(circuits: SmallCircuits, rng: np.random.Generator) -> States:
+    """a_v^1..a_v^{L-1} of every circuit v for some inputs, in float64."""
+    circuits = circuits.to(torch.float64)
     each = -(-TRIED // circuits.T)
     active = torch.arange(circuits.T).repeat(each).unsqueeze(1).to(circuits.w.device)
     a0 = circuits.sample_inputs(batch=len(active), z=1, rng=rng)
     a = circuits.run(a0, active)[1:-1]
-    return list(a.view(-1, each, circuits.T, circuits.d).permute(0, 2, 3, 1)), False
+    return list(a.view(-1, each, circuits.T, circuits.d).permute(0, 2, 3, 1))
+
+
+def boxes(circuits: SmallCircuits) -> States:
+    """The least and the largest that each neuron of a_v^1..a_v^{L-1} can be, at most, in float64.
+
+    In layer 1 they are reached; from then on each neuron's bounds are taken by themselves.
+    """
+    circuits = circuits.to(torch.float64)
+    found: States = []
+    for layer in range(1, circuits.L):
+        w, b = circuits.at(layer)
+        if layer == 1:
+            middle, reach = w @ circuits.input_mean, (w @ circuits.input_map).norm(dim=-1)
+            low, high = middle - reach, middle + reach
+        else:
+            up, down = w.clamp(min=0), w.clamp(max=0)
+            before = found[-1]
+            low = (up @ before[..., :1] + down @ before[..., 1:]).squeeze(-1)
+            high = (up @ before[..., 1:] + down @ before[..., :1]).squeeze(-1)
+        found.append(torch.relu(torch.stack([low + b, high + b], -1)))
+    return found
 
 
 def worst(X: Float[Tensor, "k d columns"], affine: bool) -> Float[Tensor, "k d"]:

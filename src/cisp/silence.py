@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from scipy import sparse
 
 from cisp.network import Network
-from cisp.reach import bound, reachable, worst
+from cisp.reach import affine_states, bound, drawn_states, worst
 
 ENTRIES = 2**22  # pairs of a position and a circuit looked at together
 
@@ -24,12 +24,15 @@ def check_silence(network: Network, rng: np.random.Generator) -> None:
     it. To be quick, only those pairs are looked at whose largest conceivable sum is too large.
     """
     circuits, share = network.circuits, network.S - 1
-    for layer in range(1, network.L + 1):
+    outside = [p for p in range(network.n) if p not in network.tables[0, 0]]
+    for layer in range(1, network.L + 1 if outside else 0):
         i = int(circuits.at(layer)[1].argmax())
-        _refuse_if_on(network, layer, 0.0, i=i, p=int(network.tables[0, -1, 0]), v=0)
-    states, affine = reachable(circuits, rng)
-    parts = [circuits.at(layer)[0] - network.mean(layer) for layer in range(2, network.L + 1)]
-    room = [_tolerance(network) - circuits.at(layer)[1] for layer in range(2, network.L + 1)]
+        _refuse_if_on(network, layer, 0.0, i=i, p=outside[0], v=0)
+    exact = affine_states(circuits)
+    states, affine = (drawn_states(circuits, rng), False) if exact is None else (exact, True)
+    layers = range(2, network.L + 1)
+    parts = [(circuits.at(k)[0] - network.mean(k)).double() for k in layers]
+    room = [_tolerance(network) - circuits.at(k)[1].double() for k in layers]
     if not states:
         return
     most = [bound(w, X, affine).clamp(min=0) for w, X in zip(parts, states, strict=True)]

@@ -130,7 +130,7 @@ class Tally:
                     "samples": self.samples,
                     "worst_circuit": circuit,
                     "worst_active": tuple(active.tolist()),
-                    "worst_a0": a0.cpu().numpy(),
+                    "worst_a0": a0.to(torch.promote_types(a0.dtype, torch.float32)).cpu().numpy(),
                 }
             )
         fraction = (self.on / (self.samples * self.n)).cpu().numpy()

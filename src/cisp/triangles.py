@@ -77,15 +77,18 @@ def slopes_without_progressions(q: int, S: int) -> tuple[int, ...]:
     (10, 100)
     """
     if S < 3:
-        return tuple(range(q))  # two gaps need three groups
+        return tuple(range(q if S == 2 else 1))  # two gaps need three groups
     if q < EXACT:
-        return tuple(_largest(q, S))
-    found = [_product(q1, q // q1, S) for q1 in range(2, int(q**0.5) + 1) if q % q1 == 0]
+        return _from_zero(_largest(q, S))
+    found: list[list[int]] = [
+        _product(q1, q // q1, S) for q1 in range(2, int(q**0.5) + 1) if q % q1 == 0
+    ]
     if q <= GREEDY:
         found.append(_greedy(np.arange(q)[:, None], q, S))
     if q <= SEARCHED:
         found += _symmetric(q, S)
-    return tuple(sorted(max(found, key=len, default=[0])))
+    found.sort(key=len)
+    return _from_zero(found[-1] if found else [0])
 
 
 @cache
@@ -94,9 +97,8 @@ def _plan(n: int, S: int) -> tuple[int, tuple[int, ...]]:
     top = n // S
     sizes = range(top, max((3 * top - 40) // 4, 0), -1)
     fitting = [q for q in sizes if gcd(q, factorial(S - 1)) == 1][: None if S > 2 else 1]
-    plans = [(q * len(slopes_without_progressions(q, S)), q) for q in fitting]
-    q = max(plans, default=(0, 0))[1]
-    return q, slopes_without_progressions(q, S) if q else ()
+    plans = [(q * len(K), q, K) for q in fitting if (K := slopes_without_progressions(q, S))]
+    return max([*plans, (top, top, (0,))])[1:]  # circuits of one slope need no inverses
 
 
 def _thirds(k: int, others: Int[np.ndarray, " m"], q: int, S: int) -> Int[np.ndarray, " x"]:
@@ -107,6 +109,11 @@ def _thirds(k: int, others: Int[np.ndarray, " m"], q: int, S: int) -> Int[np.nda
         found += [((a + b) * others - b * k) * end, ((a + b) * k - b * others) * end]
         found += [(a * others + b * k) * middle, (a * k + b * others) * middle]
     return np.concatenate(found) % q
+
+
+def _from_zero(slopes: list[int]) -> tuple[int, ...]:
+    """The slopes in order, moved so that they begin with 0, which changes no equation."""
+    return tuple(k - min(slopes) for k in sorted(slopes))
 
 
 def _product(q1: int, q2: int, S: int) -> list[int]:

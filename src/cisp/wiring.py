@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cisp.allocation import Table
 from cisp.arguments import count
-from cisp.layers import Bags, Layer
+from cisp.layers import Bags, Layer, check_alike, checked_tables
 
 
 class Dealt(nn.Module):
@@ -36,10 +36,21 @@ class Dealt(nn.Module):
 
     def __init__(self, tables: Tensor, chi: Tensor | None = None, *, n: int) -> None:
         super().__init__()
-        _prepare(self, tables, n)
+        self.n = n
+        self.register_buffer("tables", checked_tables(tables, n))
+        self.register_load_state_dict_post_hook(_derive)
         chi = _balanced(tables, n) if chi is None else chi
+        if chi.ndim not in (1, 2) or len(chi) != len(tables) or not bool(chi.isfinite().all()):
+            raise ValueError(
+                f"chi has shape {tuple(chi.shape)}; it must be finite, ({len(tables)},) or "
+                f"({len(tables)}, d)"
+            )
         self.register_buffer("chi", chi.to(tables.device))
         _derive(self)
+
+    def facts(self, layer: int) -> Float[Tensor, "*d"]:
+        """What a layer needs beside weights, chi."""
+        return self.chi[layer - 1]
 
     def read(self, A: Tensor, gathered: Tensor, layer: int) -> Float[Tensor, "T d batch"]:
         """<e_t|A> of every circuit, S times its read-out, from what was gathered."""
@@ -73,15 +84,18 @@ class Extrinsic(nn.Module):
 
     def __init__(self, tables: Tensor, chi: Tensor | None = None, *, n: int) -> None:
         super().__init__()
-        _prepare(self, tables, n)
+        self.n = n
+        self.register_buffer("tables", checked_tables(tables, n))
+        self.register_load_state_dict_post_hook(_derive)
         count("S", tables.shape[2], low=2)
-        if bool((tables != tables[0]).any()):
-            layer = int((tables != tables[0]).flatten(1).any(1).nonzero()[0]) + 1
-            raise ValueError(
-                f"tables differ in layers 1 and {layer}; this wiring has one table for all layers"
-            )
+        if chi is not None and bool(chi.any()):
+            raise ValueError(f"chi={chi.tolist()} is not allowed; this wiring has none, or zeros")
         self.register_buffer("chi", torch.zeros(len(tables), dtype=torch.float64).to(tables.device))
         _derive(self)
+
+    def facts(self, layer: int) -> Float[Tensor, "*d"]:
+        """What a layer needs beside weights, chi."""
+        return self.chi[layer - 1]
 
     def read(self, A: Tensor, gathered: Tensor, layer: int) -> Float[Tensor, "T d batch"]:
         """<e_t|A> of every circuit, S times its read-out, from what was gathered."""
@@ -90,6 +104,7 @@ class Extrinsic(nn.Module):
     def made(self) -> list[Layer]:
         """Layers 2..L, all alike."""
         L, T, S = self.tables.shape
+        check_alike(self.tables)
         table, every = self.tables[0].cpu().flatten(), torch.arange(self.n)
         sums, positions = torch.cat([_circuits(T, S), T + every]), torch.cat([table, every])
         layer = Layer(
@@ -151,22 +166,6 @@ def _dealt(table: Tensor, after: Tensor, n: int) -> Layer:
         share=S,
         mean=torch.tensor([[0, 1, 1]] * T + [[0, -1, -1]] * n + [[0, 0, -1]]).T,
     )
-
-
-def _prepare(wiring: Wiring, tables: Tensor, n: int) -> None:
-    """Check and keep the tables."""
-    if tables.ndim != 3 or 0 in tables.shape or tables.is_floating_point():
-        raise ValueError(
-            f"tables has shape {tuple(tables.shape)} and dtype {tables.dtype}; "
-            "it must be (L, T, S) integers"
-        )
-    low, high = int(tables.min()), int(tables.max())
-    if low < 0 or high >= n:
-        wrong = low if low < 0 else high
-        raise ValueError(f"tables holds position {wrong}; positions are 0..{n - 1}")
-    wiring.n = n
-    wiring.register_buffer("tables", tables)
-    wiring.register_load_state_dict_post_hook(_derive)
 
 
 def _derive(wiring: Wiring, _: object = None) -> None:
