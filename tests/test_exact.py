@@ -15,6 +15,7 @@ from torch import Tensor
 import cisp
 from cisp import Channels, Network, SmallCircuits, conditional_rotations, superpose_exact
 from cisp.counted import counted, least_M, planned, while_on
+from cisp.reach import affine_states
 
 EXACT = 1e-12  # ten layers of sums of a few dozen float64 terms of size up to 20
 
@@ -211,6 +212,16 @@ def test_the_least_M_of_the_plan_is_the_largest_of_three(V: float, c: float, nee
     network = built(circuits, z=3)
     active, _ = network.sample(batch=3000, z=3, rng=0)
     assert largest_error(network, active) < EXACT
+
+
+def test_a_neuron_that_is_always_off_is_0_among_the_states() -> None:
+    circuits = scalars(1, 0, T=3)
+    w = circuits.w.clone()
+    w[0, 1, 2, 0] = -8  # circuit 1: -12 and more below what the others hold
+    given = {k: getattr(circuits, k) for k in ("b", "readouts", "input_mean", "input_map")}
+    states = affine_states(SmallCircuits(w=w, **given))
+    assert states is not None
+    assert states[0][:, 2, 0].tolist() == [1.25, 0, 1.25]
 
 
 def test_positions_that_circuits_share_fall_silent_in_the_plan() -> None:
