@@ -183,6 +183,55 @@ def test_the_least_M_is_safe_and_not_much_more(z: int, short: float, enough: flo
     assert worst(short if z == 2 else 3.0) > 1e-3
 
 
+def scalars(V: float, c: float, T: int) -> SmallCircuits:
+    """Circuits of one state neuron, 1 or 1.5 to begin with: kept in layer 1, then ReLU(V a + c)."""
+    first, later = [1.0, -1, 1], [c + 1, -c - 1, V]  # ReLU(V a + (c + 1) alpha - 1)
+    step = [[2.0, -2, 0], [2, -2, 0]]
+    w = torch.tensor([[*step, first], [*step, later]]).double()
+    return SmallCircuits(
+        w=w.unsqueeze(1).repeat(1, T, 1, 1),
+        b=torch.tensor([-0.5, -1.5, -1]),
+        readouts={"indicator": torch.tensor([[1.0, -1, 0]]), "state": torch.eye(3)[2:]},
+        input_mean=torch.tensor([1.5, 0.5, 1.25]),
+        input_map=torch.tensor([[0.0], [0], [0.25]]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("V", "c", "needed"),
+    [
+        (0.1, 0, 3.0),  # 2 a: two states of 1.5 on a position that is to fall silent
+        (-2, 3, 4.5),  # z c / 2: a silent position says c for two circuits
+        (2, -1, 6.0),  # z m: three sources of 2
+    ],
+)
+def test_the_least_M_of_the_plan_is_the_largest_of_three(V: float, c: float, needed: float) -> None:
+    circuits = scalars(V, c, T=100)
+    assert least_M(circuits, z=3) == pytest.approx(needed)
+    network = built(circuits, z=3)
+    active, _ = network.sample(batch=3000, z=3, rng=0)
+    assert largest_error(network, active) < EXACT
+
+
+def test_positions_that_circuits_share_fall_silent_in_the_plan() -> None:
+    for circuits in (scalars(0.1, 0, T=60), rotations(60)):
+        network = built(circuits, z=3)
+        active, _ = network.sample(batch=500, z=3, rng=0)
+        A = run(network, active)[2]
+        shared = A[1, :, 0] > 1
+        assert bool(shared.any())
+        assert not bool(A[2:, :, 4:].abs().sum((0, 2))[shared].any())
+
+
+def test_a_circuit_that_shares_all_its_positions_is_read_as_off() -> None:
+    table = torch.tensor([[0, 3, 6], [0, 4, 7], [1, 3, 8], [2, 5, 6]])  # the first meets the others
+    form = counted(rotations(4), 9.0)
+    network = Network(form[0], Channels(table.repeat(4, 1, 1), *form[2:], n=9), form[1])
+    read, true, _ = run(network, torch.tensor([[0, 1, 2, 3]]))
+    assert not bool(read[0, 0, 0].any())
+    torch.testing.assert_close(read[0, 0, 1:], true[0, 0, 1:])
+
+
 def corners(m: int, T: int = 60) -> SmallCircuits:
     """Circuits whose states are largest on inputs that a sample hardly finds: a^1 = 8 x - 4."""
     first, later = 8 * torch.eye(m), torch.eye(m)

@@ -6,6 +6,7 @@ Vectors are rotations in double precision. Layers are the circuits' own: the lay
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from typing import Literal
 
 import joblib
 import numpy as np
@@ -46,7 +47,7 @@ def turning(T: int, L: int, seed: int = 0) -> cisp.SmallCircuits:
     return cisp.conditional_rotations(theta=theta, dtype=torch.float64)
 
 
-def one_case(z: int, T: int, D: int, samples: int | str, *, L: int) -> dict[str, object]:
+def one_case(z: int, T: int, D: int, samples: int | Literal["all"], *, L: int) -> dict[str, object]:
     """The largest errors of vectors and indicators in any layer."""
     network = cisp.superpose_exact(turning(T, L), D=D, z=z)
     sizes = range(1, z + 1) if samples == "all" else [z]
@@ -147,7 +148,7 @@ def blurred(dense: nn.Sequential, epsilon: float, rng: np.random.Generator) -> n
     """A copy of the network with each weight and bias times 1 + epsilon g, g Gaussian."""
     dense = deepcopy(dense)
     for entries in dense.parameters():
-        entries *= 1 + epsilon * torch.from_numpy(rng.normal(size=entries.shape))
+        entries.mul_(1 + epsilon * torch.from_numpy(rng.normal(size=entries.shape)))
     return dense
 
 
@@ -167,8 +168,8 @@ def inexact_errors(
 ) -> list[dict[str, object]]:
     """Errors of active vectors in the last layer, of one network with every kind of noise."""
     rng = np.random.default_rng([seed, 0])
-    circuits = cisp.conditional_rotations(T=T, rng=rng).with_layers(L)
-    network, M = RIVALS[name][1](np.tile(circuits.theta.double().numpy(), (L, 1)), D)
+    theta = np.tile(rng.uniform(0, 2 * np.pi, T), (L, 1))
+    network, M = RIVALS[name][1](theta, D)
     ones = torch.arange(T).unsqueeze(1)
     inputs = [(ones, network.circuits.sample_inputs(batch=T, z=1, rng=rng))]
     inputs.append(network.sample(batch=pairs, z=2, rng=rng))
@@ -176,7 +177,7 @@ def inexact_errors(
     for precision, epsilon, dense in inexact(network, rng):
         for active, a0 in inputs:
             A0 = network.embed(a0, active)
-            A = dense(A0.flatten(1).to(dense[0].weight.dtype)).double().view_as(A0)
+            A = dense(A0.flatten(1).to(next(dense.parameters()))).double().view_as(A0)
             a = network.circuits.run(a0, active)[-1]
             off = distances(network, A, a, active, network.L)
             head = {"network": name, "T": T, "D": network.D, "M": M, "z": active.shape[1]}
@@ -202,7 +203,7 @@ def exact_noise() -> pd.DataFrame:
     return kept("exact_noise", all_inexact, T=557, D=1000, L=5, pairs=2000, seeds=3)
 
 
-def crowd(name: str, k: int, *, T: int, D: int, L: int, sets: int) -> list[dict[str, object]]:
+def overfull(name: str, k: int, *, T: int, D: int, L: int, sets: int) -> list[dict[str, object]]:
     """By layer, how the vectors of k active circuits fare."""
     theta = np.random.default_rng(0).uniform(0, 2 * np.pi, (L, T))
     z, make = RIVALS[name]
@@ -227,19 +228,19 @@ def crowd(name: str, k: int, *, T: int, D: int, L: int, sets: int) -> list[dict[
     ]
 
 
-def all_crowds(*, T: int, D: int, L: int, sets: int) -> pd.DataFrame:
+def all_overfull(*, T: int, D: int, L: int, sets: int) -> pd.DataFrame:
     """Each network with as many active circuits as it is made for, and up to three more."""
     names = [name for name in RIVALS if name != "post"]
     jobs = [(name, RIVALS[name][0] + more) for name in names for more in range(4)]
     jobs += [("extrinsic", 5), ("extrinsic", 6)]
-    one = joblib.delayed(crowd)
+    one = joblib.delayed(overfull)
     runs = joblib.Parallel(n_jobs=2)(one(*job, T=T, D=D, L=L, sets=sets) for job in tqdm(jobs))
     return pd.DataFrame([row for run in runs for row in run])
 
 
 def exact_beyond() -> pd.DataFrame:
     """Share of active vectors that are exact with more than z active circuits, rms and worst."""
-    return kept("exact_beyond", all_crowds, T=557, D=1000, L=10, sets=500)
+    return kept("exact_beyond", all_overfull, T=557, D=1000, L=10, sets=500)
 
 
 def table_of_slopes(slopes: Int[np.ndarray, " s"], *, q: int, S: int) -> Int[np.ndarray, "T S"]:
@@ -261,7 +262,7 @@ def tables_of(kind: str, s: int, *, q: int, S: int, draws: int) -> Iterator[Int[
         yield cisp.triangle_free(T=q * s, n=q * S, S=S)
 
 
-def right(table: Table, z: int, *, L: int, sets: int) -> tuple[float, float]:
+def shares_right(table: Table, z: int, *, L: int, sets: int) -> tuple[float, float]:
     """Shares of random sets of z with every place right that one circuit has, and every reading."""
     network, _ = with_plan(turning(len(table), L), z, table)
     active, a0 = network.sample(batch=sets, z=z, rng=3)
@@ -284,7 +285,7 @@ def right(table: Table, z: int, *, L: int, sets: int) -> tuple[float, float]:
 def denser_row(kind: str, s: int, z: int, *, L: int, draws: int, sets: int) -> dict[str, object]:
     """How often a random set is exact on tables of q s circuits."""
     tables = list(tables_of(kind, s, q=Q, S=z + 1, draws=draws))
-    found = [right(table, z, L=L, sets=sets // len(tables)) for table in tables]
+    found = [shares_right(table, z, L=L, sets=sets // len(tables)) for table in tables]
     places, readings = np.mean(found, 0) if found else (np.nan, np.nan)
     head = {"z": z, "q": Q, "slopes": s, "T": Q * s, "table": kind, "tables": len(tables)}
     return {**head, "sets": sets, "places": places, "readings": readings}
@@ -311,19 +312,14 @@ def capacities(widths: tuple[int, ...]) -> pd.DataFrame:
 
     bound: as many as have no more weights in a layer than the network has, D^2/d^2.
     """
-    d, rows = 4, []
+    d, rows = 4, list[tuple[int, str, object, int]]()
     for D in widths:
-        fitting = {
-            ("side by side", "any"): D // d,
-            **{
-                ("exact", z): cisp.triangle_free_capacity(n=D // width_each(z), S=z + 1)
-                for z in (2, 3, 4)
-            },
-            ("extrinsic", 1): cisp.transversal_design_capacity(n=D // d, S=6),
-            ("ping-pong", 1): (D // (d + 2)) ** 2,
-            ("bound", "any"): (D // d) ** 2,
-        }
-        rows += [(D, name, z, T) for (name, z), T in fitting.items()]
+        rows += [(D, "side by side", "any", D // d)]
+        for z in (2, 3, 4):
+            n = D // width_each(z)
+            rows += [(D, "exact", z, cisp.triangle_free_capacity(n=n, S=z + 1))]
+        rows += [(D, "extrinsic", 1, cisp.transversal_design_capacity(n=D // d, S=6))]
+        rows += [(D, "ping-pong", 1, (D // (d + 2)) ** 2), (D, "bound", "any", (D // d) ** 2)]
     return pd.DataFrame(rows, columns=["D", "embedding", "z", "T"])
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from kept import kept
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 import cisp
@@ -83,10 +83,10 @@ def form_of(circuits: cisp.SmallCircuits, form: str) -> cisp.Network:
     return cisp.superpose_exact(circuits, D=405, z=2, M=M)
 
 
-def split(network: cisp.Network, at: int) -> tuple[torch.nn.Sequential, torch.nn.Sequential]:
+def halves_at(network: cisp.Network, at: int) -> tuple[nn.Sequential, nn.Sequential]:
     """The dense network up to a layer, and from there on."""
-    dense = network.to_dense().requires_grad_(False)
-    return dense[: 2 * at], dense[2 * at :]
+    modules = list(network.to_dense().requires_grad_(False))
+    return nn.Sequential(*modules[: 2 * at]), nn.Sequential(*modules[2 * at :])
 
 
 def taken_out(
@@ -111,7 +111,7 @@ def by_hand(
     at: int,
 ) -> Float[Tensor, "batch d n"]:
     """A^L where the second circuit is taken out after layer `at`, or put in there, ready made."""
-    before, after = split(network, at)
+    before, after = halves_at(network, at)
     if change == "taken out":
         A = before(network.embed(a0, active).flatten(1)).view(-1, network.d, network.n)
         return after(taken_out(network, A, active).flatten(1)).view_as(A)
