@@ -34,7 +34,7 @@ CASES = [  # z, T, the width allowed, and all sets of up to z or so many random 
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 NOISE = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 CORRECT = 1e-6  # an error below this is rounding
-BATCH = 100
+BATCH = 100  # double precision: what fits the cache
 Q, SLOPES = 55, (3, 5, 8, 11, 16, 22)
 
 Angles = Float[np.ndarray, "*L T"]
@@ -51,7 +51,10 @@ def one_case(z: int, T: int, D: int, samples: int | Literal["all"], *, L: int) -
     """The largest errors of vectors and indicators in any layer."""
     network = cisp.superpose_exact(turning(T, L), D=D, z=z)
     sizes = range(1, z + 1) if samples == "all" else [z]
-    runs = [cisp.measure(network, z=k, samples=samples, progress=False).errors for k in sizes]
+    runs = [
+        cisp.measure(network, z=k, samples=samples, batch=BATCH, progress=False).errors
+        for k in sizes
+    ]
     worst = pd.concat(runs).groupby("circuits").worst.max()
     return {
         "T": T,

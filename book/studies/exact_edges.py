@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 import cisp
 from cisp.counted import least_M
-from studies.exact import CORRECT, distances, turning, with_plan
+from studies.exact import BATCH, CORRECT, distances, turning, with_plan
 
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1)
 WEAK = ((2, 216, 405), (3, 68, 680))  # z, T, D
@@ -23,7 +23,7 @@ def weak_gate(share: float, z: int, T: int, D: int, *, L: int) -> dict[str, obje
     circuits = turning(T, L)
     M = share * least_M(circuits, z=z)
     network = cisp.superpose_exact(circuits, D=D, z=z, M=M)
-    found = cisp.measure(network, z=z, samples="all", progress=False).errors
+    found = cisp.measure(network, z=z, samples="all", batch=BATCH, progress=False).errors
     found = cisp.rows(found, quantity="rotation").groupby("circuits")[["mse", "worst"]].max()
     return {
         "z": z,
