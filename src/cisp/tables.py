@@ -3,7 +3,7 @@
 import pandas as pd
 
 
-def rows(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+def rows(table: pd.DataFrame, /, **values: object) -> pd.DataFrame:
     """The rows of a table whose columns have these values, in their order.
 
     A list, tuple, set or range stands for any of its values.
