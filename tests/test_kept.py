@@ -67,7 +67,7 @@ def recomputed(*_: object, **__: object) -> None:
         ("exact", "exact_pairs", 7),
         ("exact", "exact_noise", 4 * 2 * 9),
         ("exact", "exact_beyond", 18 * 9),
-        ("exact", "exact_denser", 30),
+        ("exact_tables", "exact_denser", 30),
         ("exact_edges", "exact_least_M", 2 * 8),
         ("exact_edges", "exact_switching", 2 * 4 * 4),
     ],
@@ -138,7 +138,7 @@ def test_a_table_is_made_again_when_its_parameters_or_its_code_change(
         ("exact", "exact_noise", "1e-2, 1e-1)", "1e-2)"),
         ("exact", "exact_beyond", "CORRECT = 1e-6", "CORRECT = 1e-5"),
         ("exact", "exact_switching", "CORRECT = 1e-6", "CORRECT = 1e-5"),
-        ("exact", "exact_denser", "Q, SLOPES = 55", "Q, SLOPES = 49"),
+        ("exact_tables", "exact_denser", "Q, SLOPES = 55", "Q, SLOPES = 49"),
         ("exact_edges", "exact_least_M", "0.98, 1)", "1)"),
     ],
 )
@@ -200,10 +200,10 @@ def test_the_exact_frontier_is_what_can_be_placed(kept: ModuleType, z: int) -> N
 
 
 def test_rows_of_the_exact_studies_are_what_the_code_gives(kept: ModuleType) -> None:
-    exact = importlib.import_module("studies.exact")
+    tables = importlib.import_module("studies.exact_tables")
     edges = importlib.import_module("studies.exact_edges")
-    row = exact.denser_row("design", 3, 2, L=6, draws=8, sets=800)
-    stored = exact.exact_denser().query("z == 2 and slopes == 3 and table == 'design'")
+    row = tables.denser_row("design", 3, 2, L=6, draws=8, sets=800)
+    stored = tables.exact_denser().query("z == 2 and slopes == 3 and table == 'design'")
     assert stored.places.item() == pytest.approx(row["places"])
     assert stored.readings.item() == pytest.approx(row["readings"])
     fresh = pd.DataFrame(edges.changing("planned", "put in", T=216, L=6, layer=3))
@@ -214,18 +214,19 @@ def test_rows_of_the_exact_studies_are_what_the_code_gives(kept: ModuleType) -> 
 
 def test_the_exact_studies_count_neurons_and_circuits_as_the_networks_do(kept: ModuleType) -> None:
     exact = importlib.import_module("studies.exact")
+    tables = importlib.import_module("studies.exact_tables")
     for z in (1, 2, 3, 4):
         network = cisp.superpose_exact(exact.turning(5, 2), D=400, z=z)
-        assert network.d == exact.width_each(z)
-    table = exact.capacities((1000,)).set_index(["embedding", "z"])["T"]
+        assert network.d == tables.width_each(z)
+    table = tables.capacities((1000,)).set_index(["embedding", "z"])["T"]
     assert table["exact", 2] == 910
     assert table["extrinsic", 1] == cisp.transversal_design_capacity(n=250, S=6)
     assert table["side by side", "any"] == 250
 
 
 def test_tables_of_any_slopes_are_those_of_the_designs(kept: ModuleType) -> None:
-    exact = importlib.import_module("studies.exact")
-    consecutive = exact.table_of_slopes(np.arange(4), q=11, S=3)
+    tables = importlib.import_module("studies.exact_tables")
+    consecutive = tables.table_of_slopes(np.arange(4), q=11, S=3)
     design = cisp.transversal_design(T=44, n=33, S=3)
     mirrored = design.reshape(44, 3)[:, ::-1] % 11 + 11 * np.arange(3)  # r + k (S-1-x) there
     assert sorted(consecutive.tolist()) == sorted(mirrored.tolist())

@@ -3,8 +3,9 @@
 from studies.ablation import ablations
 from studies.chosen import chosen_networks
 from studies.critical import critical_lines
-from studies.exact import exact_beyond, exact_denser, exact_noise, exact_pairs
+from studies.exact import exact_beyond, exact_noise, exact_pairs
 from studies.exact_edges import exact_least_M, exact_switching
+from studies.exact_tables import exact_denser
 from studies.frontier import frontier
 from studies.grid import (
     figures_8_to_11,

@@ -1,4 +1,7 @@
-"""One wide network that computes all circuits: circuits + wiring -> W, B (section 5.4)."""
+"""One wide network that computes all circuits: circuits + wiring -> W, B (section 5.4).
+
+Longer than other rooms as it is one object, with every view of it that outside code relies on.
+"""
 
 import json
 from collections.abc import Iterator
@@ -122,7 +125,7 @@ class Network(nn.Module):
     def stream(
         self, A0: Float[Tensor, "n d batch"], keep: Float[Tensor, "layers n batch"] | None = None
     ) -> Iterator[tuple[Float[Tensor, "n d batch"], Float[Tensor, "T d batch"]]]:
-        """A^l and <e_t^l|A^l> = S a_hat_t^l for l = 1..L, positions first and batch last.
+        """A^l and S a_hat_t^l (in linear read-outs <e_t^l|A^l>), positions first and batch last.
 
         The layout in which gathers and scatters are fastest; nothing older than one layer is held.
         `keep` multiplies the activations of each layer position by position: 0 silences a neuron.
@@ -139,7 +142,9 @@ class Network(nn.Module):
     def readout(
         self, A: Float[Tensor, "*layers batch d n"], layer: int
     ) -> Float[Tensor, "batch T d"]:
-        """The estimates a_hat_t^l = <e_t^l|A^l> / S of every circuit's activations (5.30).
+        """The estimates a_hat_t^l of every circuit's activations, <e_t^l|A^l> / S (5.30).
+
+        Where the wiring is `Channels`, what a position that the circuit has for itself holds.
 
         A is the whole result of a forward pass, or the activations (batch, d, n) of that layer.
         """
@@ -178,7 +183,8 @@ class Network(nn.Module):
         """Circuit t's own part of W(layer), its Delta w_t on the entries that the wiring gives it.
 
         In the post's wiring (1/S) Delta w_t (x) |e_t^l><e_t^{l-1}| (5.20), in the extrinsic one
-        Delta w_t/(S-1) (x) (|e_t><e_t| - diag e_t). W(layer) = shared(layer) + the sum of all
+        Delta w_t/(S-1) (x) (|e_t><e_t| - diag e_t), in `Channels` what the circuit's positions hear
+        of each other. W(layer) = shared(layer) + the sum of all
         components. In layer 1 a circuit has no part, W being the identity: its first weights are
         applied by `embed`.
         """

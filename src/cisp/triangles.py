@@ -32,7 +32,7 @@ def triangle_free(*, T: int, n: int, S: int) -> Int[np.ndarray, "T S"]:
         a k_1 + b k_2 = (a + b) k_3  mod q,
 
     which no three different slopes of K solve. The q circuits of one slope use every position
-    once, so loads differ by at most 1 for every T.
+    once, so loads of the positions in use differ by at most 1 for every T.
 
     Raises ValueError if T is beyond `triangle_free_capacity`.
 
