@@ -84,6 +84,12 @@ def changed(package: Path, file: str, old: str, new: str) -> bool:
         ("room.py", "def _inner(x):", 'def _inner(x: int) -> int:\n    """What."""', False),
         ("room.py", "LIMIT = 3", "import os\nfrom typing import Any\n\nLIMIT = 3", False),
         ("room.py", "LIMIT = 3", 'LIMIT = 3\nArray = Float[np.ndarray, "a"]', False),
+        (
+            "room.py",
+            "    return _inner",
+            '    Array = Float[np.ndarray, "a"]\n    return _inner',
+            False,
+        ),
     ],
 )
 def test_the_digest_changes_with_what_is_reached_and_with_nothing_else(
