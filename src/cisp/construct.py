@@ -124,7 +124,7 @@ def superpose_exact(
     Raises ValueError if the circuits are not gated, or if T circuits do not fit.
 
     >>> from cisp import conditional_rotations
-    >>> network = superpose_exact(conditional_rotations(T=9), D=45, L=2)
+    >>> network = superpose_exact(conditional_rotations(T=6), D=45, L=2)
     >>> network.n, network.d, network.S
     (9, 5, 3)
     """
