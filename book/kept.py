@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
 import pandas as pd
 
 from cisp.digest import digest
@@ -19,3 +20,8 @@ def kept(name: str, make: Callable[..., pd.DataFrame], **parameters: object) -> 
         text = make(**parameters).to_csv(index=False, float_format="%.6g")
         path.write_text(f"{key}\n{text}", encoding="utf-8")
     return pd.read_csv(path, comment="#")
+
+
+def finished() -> joblib.Memory:
+    """Where a table that was interrupted finds its finished parts again."""
+    return joblib.Memory(Path(__file__).parent / ".finished", verbose=0)

@@ -1,6 +1,7 @@
 """Measurements that more than one chapter makes."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,12 @@ import cisp
 
 
 def active_error(
-    network: cisp.Network, z: int, quantity: str | None = None, *, samples: int, rng: int = 3
+    network: cisp.Network,
+    z: int,
+    quantity: str | None = None,
+    *,
+    samples: int | Literal["all"],
+    rng: int = 3,
 ) -> pd.DataFrame:
     """Mean squared and worst error of active circuits by layer; of the last read-out if none given.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import cisp
 from cisp.assumptions import biases_agree, few_are_active, noise_is_not_amplified
+from cisp.calls import with_calls
 
 fraction: Any = 2.5
 
@@ -57,6 +58,18 @@ def run_experiment(**changes: Any) -> object:
 
 def worst(**changes: Any) -> object:
     return cisp.worst_case(build(), **{"z": 2, **changes})
+
+
+def calling(**changes: Any) -> object:
+    circuits = cisp.conditional_rotations(theta=np.ones((4, 6)))
+    given = {
+        "network": cisp.superpose_exact(circuits, D=45, M=8.8),
+        "calls": torch.tensor([[0, 1]]),
+        "layer": 2,
+        "start": torch.ones(2),
+        **changes,
+    }
+    return with_calls(given.pop("network"), given.pop("calls"), **given)
 
 
 ERRORS = pd.DataFrame({"quantity": ["indicator", "rotation"] * 5, "z": range(10)})
@@ -491,6 +504,26 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "the worst in half a step": (
         lambda: worst(steps=fraction),
         a_count("steps", 2.5, ">= 0"),
+    ),
+    "the worst with fewer swaps than none": (
+        lambda: worst(swaps=-1),
+        a_count("swaps", -1, ">= 0"),
+    ),
+    "calls in the post's network": (
+        lambda: calling(network=build()),
+        "network has the wiring Dealt with S=3; it must be one of superpose_exact for z=2",
+    ),
+    "calls of a circuit that there is not": (
+        lambda: calling(calls=torch.tensor([[0, 6]])),
+        a_count("calls", 6, "in 0..5"),
+    ),
+    "calls in the last layer": (
+        lambda: calling(layer=4),
+        a_count("layer", 4, "in 2..3"),
+    ),
+    "a call that starts a circuit too high": (
+        lambda: calling(start=torch.tensor([1.0, 9])),
+        "start=[1.0, 9.0]; it must be 2 values in 0..4.4",
     ),
     "the worst of another quantity": (
         lambda: worst(quantity="rotation"),

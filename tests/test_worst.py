@@ -101,6 +101,17 @@ def test_more_steps_find_no_less() -> None:
     assert errors[-1] > errors[0]
 
 
+def test_of_few_sets_those_that_exchange_circuits_find_worse() -> None:
+    network = extrinsic()
+    kept, swapped = (
+        cisp.worst_case(network, z=3, first=2, samples=500, steps=0, swaps=k, progress=False)
+        for k in (0, 100)
+    )
+    assert swapped.error > 1.1 * kept.error
+    assert len(set(swapped.active.tolist())) == 3
+    assert replayed(network, swapped, 2) == pytest.approx(swapped.error, rel=1e-12)
+
+
 def test_it_stops_when_the_error_is_enough() -> None:
     network = posts(40, D=200)
     every = cisp.worst_case(network, z=2, steps=0, progress=False)

@@ -2,7 +2,7 @@
 
 import joblib
 import pandas as pd
-from kept import kept
+from kept import finished, kept
 from tqdm import tqdm
 
 import cisp
@@ -29,7 +29,7 @@ def grid(run: str, *, seeds: int, samples: int, L: int) -> pd.DataFrame:
         for z in (1, 2, 3, 4)
     ]
     with joblib.parallel_config(n_jobs=2):
-        found = cisp.sweep(cells, samples=samples, L=L, run=RUNS[run])
+        found = cisp.sweep(cells, samples=samples, L=L, run=RUNS[run], memory=finished())
     by = found.groupby(["T", "D", "S", "z", "layer", "quantity", "circuits"], sort=False).mse
     return by.agg(["mean", "sem"]).set_axis(["mse", "mse_stderr"], axis=1).reset_index()
 

@@ -86,6 +86,7 @@ def worst_case(
     keep: int = 200,
     starts: int = 4,
     steps: int = 40,
+    swaps: int = 200,
     enough: float | int | None = None,
     rng: Seed = 0,
     progress: bool | None = None,
@@ -93,13 +94,14 @@ def worst_case(
     """The largest error of an active circuit that is found, over sets of z and over their inputs.
 
     Every set is run once, or `samples` sets drawn at random, each with an input drawn at random.
-    For the `keep` sets with the largest errors the inputs a^0 = input_mean + input_map u are then
-    moved along |u| = 1 to where the error is largest: `steps` steps along its gradient, from the
-    input of the scan and from `starts` - 1 others.
+    The `keep` sets with the largest errors then improve: `swaps` times one circuit of each, with
+    its input, makes way for another, where that adds to the error. Last their inputs a^0 =
+    input_mean + input_map u are moved along |u| = 1 to where the error is largest: `steps` steps
+    along its gradient, from the input found so far and from `starts` - 1 others.
 
     The result is an error that occurs, hence a lower bound on the true worst. With samples="all" no
-    set is left out of the scan, but a set whose one input was harmless is not looked at again, and
-    an ascent can end on a lower hill.
+    set is left out of the scan, but a set whose one input was harmless may not be looked at again,
+    and an ascent can end on a lower hill.
 
     quantity: a named read-out, the last unless given. first: the first layer that counts. enough:
     an error at which the search may stop. progress: as in `measure`.
@@ -118,11 +120,17 @@ def worst_case(
             f'samples={samples!r} is not allowed; it must be a number of sets or "all"'
         )
     total = sets if samples == "all" else count("samples", samples)
-    count("keep", keep), count("starts", starts), count("steps", steps, low=0)
+    (
+        count("keep", keep),
+        count("starts", starts),
+        count("steps", steps, low=0),
+        count("swaps", swaps, low=0),
+    )
     stop = inf if enough is None else positive("enough", enough) ** 2
     lots = _every(network, z, rng) if samples == "all" else _drawn(network, z, total, rng)
     with tqdm(total=total, unit="sets", **shown(progress)) as bar, torch.no_grad():
         found, scanned = _scan(target, lots, keep, stop, bar)
+        found = _swap(target, found, swaps, stop, rng)
     if found[0][0] < stop:
         found = _climb(target, found, starts, steps, stop, rng)
     return _told(target, found, scanned, sets)
@@ -146,6 +154,28 @@ def _scan(
             break
     assert best is not None  # there is always a set
     return best, scanned
+
+
+def _swap(target: Target, found: Found, swaps: int, stop: float, rng: np.random.Generator) -> Found:
+    """The same sets with circuits that make the errors larger, the largest first."""
+    T, (error, active, u) = target.network.T, found
+    every = torch.arange(len(error), device=error.device)
+    for _ in range(swaps if active.shape[1] < T else 0):
+        if error.max() >= stop:
+            break
+        place = torch.from_numpy(rng.integers(active.shape[1], size=len(error))).to(active.device)
+        new = torch.from_numpy(rng.integers(T, size=len(error))).to(active)
+        tried, along = active.clone(), u.clone()
+        tried[every, place] = torch.where(
+            (active == new[:, None]).any(1), active[every, place], new
+        )
+        along[every, place] = _directions(target.network, len(error), 1, rng)[:, 0]
+        now = target.largest(tried, along)
+        better = now > error
+        error = torch.where(better, now, error)
+        active = torch.where(better[:, None], tried, active)
+        u = torch.where(better[:, None, None], along, u)
+    return _first((error, active, u), len(error))
 
 
 def _climb(
