@@ -259,7 +259,7 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a read-out of the wrong width": (
         lambda: circuits(readouts={"sum": torch.ones(2, 3)}),
-        "readouts['sum'] has shape (2, 3); it must be (k, 2)",
+        "readouts['sum'] has shape (2, 3); it must be (k, 2) or (6, k, 2)",
     ),
     "input_mean of the wrong length": (
         lambda: circuits(input_mean=torch.ones(3)),
@@ -377,7 +377,7 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a read-out of nothing": (
         lambda: circuits(readouts={"x": torch.zeros(0, 2)}),
-        "readouts['x'] has shape (0, 2); it must be (k, 2)",
+        "readouts['x'] has shape (0, 2); it must be (k, 2) or (6, k, 2)",
     ),
     "circuits as integers": (
         lambda: circuits().to(torch.int64),

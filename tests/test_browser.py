@@ -161,8 +161,9 @@ def early(browser: Browser, book: str, query: str, page: str, hits: int) -> bool
     return any(link.startswith(f"/book/{page}.html") for link in first)
 
 
-# Parts of words are found too ("which" for chi), so the word's own page has to come first.
-SEARCHES = [("chi", "04_embedding_matrix", 1), ("seizure", "06_what_it_computes", 5)]
+# Parts of words are found too ("which" for chi), so the word's own page has to come first, after
+# what the API calls by that name.
+SEARCHES = [("chi", "04_embedding_matrix", 2), ("seizure", "06_what_it_computes", 5)]
 
 
 @pytest.mark.parametrize(("query", "page", "hits"), SEARCHES)

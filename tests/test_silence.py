@@ -56,9 +56,10 @@ def test_the_least_bias_is_that_of_the_worst_direction_of_the_worst_pair(
     check_silence(network(needed + 1e-4), np.random.default_rng(0))
     with pytest.raises(ValueError, match="alone, switch on") as error:
         check_silence(network(needed - 1e-4), np.random.default_rng(0))
-    says = re.search(r"must be at most (-[\d.e-]+)$", str(error.value))
-    assert says
-    assert float(says[1]) == pytest.approx(-needed, abs=1e-4)  # 720 directions: 1e-5 too little
+    says = re.findall(r"must be at most (-[\d.e-]+)[.;]", str(error.value))
+    assert min(map(float, says)) == pytest.approx(
+        -needed, abs=1e-4
+    )  # 720 directions: 1e-5 too little
 
 
 def nonlinear(T: int, bias: float) -> SmallCircuits:
@@ -77,7 +78,7 @@ def test_where_relus_cut_the_worst_of_the_inputs_drawn_decides() -> None:
     T, n, S = 30, 40, 4
     circuits = nonlinear(T, 1.0)
     network = built(circuits, S=S, n=n, seed=0)
-    each = -(-4096 // T)
+    each = -(-(2**15) // T)
     active = torch.arange(T).repeat(each).unsqueeze(1)
     a0 = circuits.sample_inputs(batch=len(active), z=1, rng=np.random.default_rng(5))
     a = circuits.run(a0, active)[:, :, 0]

@@ -1,5 +1,7 @@
 """Circuits in superposition: networks that compute many small circuits at once."""
 
+from importlib.metadata import version
+
 from cisp import theory
 from cisp.allocation import (
     check_table,
@@ -19,6 +21,8 @@ from cisp.construct import superpose, superpose_exact, superpose_extrinsic
 from cisp.dense import run_dense
 from cisp.designs import johnson_bound, transversal_design, transversal_design_capacity
 from cisp.experiment import measure, measure_masked
+from cisp.gates import gated, gated_modules, silenced
+from cisp.joined import concatenate
 from cisp.network import Network
 from cisp.readout import among_all, errors, estimates, is_active, mse_active, of_active
 from cisp.rotations import (
@@ -47,11 +51,14 @@ __all__ = [
     "among_all",
     "check_assumptions",
     "check_table",
+    "concatenate",
     "conditional_rotations",
     "density_evolution",
     "error_budget",
     "errors",
     "estimates",
+    "gated",
+    "gated_modules",
     "is_active",
     "johnson_bound",
     "load",
@@ -68,6 +75,7 @@ __all__ = [
     "random_subsets",
     "rows",
     "run_dense",
+    "silenced",
     "step_indicators",
     "superpose",
     "superpose_exact",
@@ -81,3 +89,5 @@ __all__ = [
     "vectors",
     "worst_case",
 ]
+
+__version__ = version("cisp")

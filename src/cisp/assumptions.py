@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cisp.arguments import count
 from cisp.circuits import SmallCircuits
+from cisp.reach import affine_states, bound, drawn_states
+
+TRIED = 512  # inputs on which amplification is measured, or one for each circuit if there are more
+TINY = 1e-9  # a push that is rounding
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,15 @@ class Finding:
 
 
 def check_assumptions(circuits: SmallCircuits, *, D: int, z: int) -> list[Finding]:
-    """Findings on assumptions 1, 2, 3, 4', 5' and the older 4, in this order.
+    """Findings on assumptions 1, 2, 3, 4', 5', the older 4 and C12.2, in this order.
 
     1: few circuits are active. 2: inactive circuits ignore noise. 3: they are at zero. 4': one bias
     for all. 5': active circuits do not amplify noise. The older 4, uncorrelated weights, is only
-    reported: it need not hold, and for rotations it does not.
+    reported: it need not hold, and for rotations it does not. C12.2, which the extrinsic network
+    needs: what leaks from a circuit stays below the bias.
 
-    5' is judged where the theory needs it, on errors that leave the On-indicator alone; for
+    Weights of layer 1 meet no noise, as inputs are embedded by them: 2, 5' and C12.2 are about the
+    others. 5' is judged where the theory needs it, on errors that leave the On-indicator alone; for
     circuits without an "indicator" read-out, on all errors.
     """
     return [
@@ -50,6 +57,7 @@ def check_assumptions(circuits: SmallCircuits, *, D: int, z: int) -> list[Findin
         biases_agree(circuits.b.unsqueeze(-2).expand(*circuits.b.shape[:-1], circuits.T, -1)),
         noise_is_not_amplified(circuits, keep_indicator="indicator" in circuits.readouts),
         weights_are_uncorrelated(circuits),
+        leaks_are_silenced(circuits),
     ]
 
 
@@ -64,9 +72,11 @@ def inactive_ignore_noise(circuits: SmallCircuits) -> Finding:
 
     Neuron i stays off for all such da exactly if eps |w_i| <= -b_i, with w_i its row of weights.
     """
-    rows, bias = circuits.w.norm(dim=-1), circuits.b.unsqueeze(-2)
+    w, b, first = _noisy(circuits)
+    rows, bias = w.norm(dim=-1), b.unsqueeze(-2)
     idle = (rows == 0) & (bias <= 0)
     eps, circuit, layer = _worst(torch.where(idle, torch.inf, -bias / rows), largest=False)
+    layer += first - 1
     return Finding(
         "2", eps > 0, eps, "largest harmless noise on an inactive circuit, eps", circuit, layer
     )
@@ -100,23 +110,29 @@ def biases_agree(b: Float[Tensor, "*layers t d"]) -> Finding:
 def noise_is_not_amplified(circuits: SmallCircuits, *, keep_indicator: bool) -> Finding:
     """Assumption 5' (5.10): the largest |da^l| / |da^{l-1}| for a small error on an active circuit.
 
-    A ReLU never lengthens a difference, so this is at most the spectral norm of w_t, and equals it
-    where all neurons of the circuit are on. With keep_indicator only errors are considered that the
-    "indicator" read-out does not see. The post compares errors relative to |a|, which
-    changes from layer to layer (for the rotations by up to a factor of 1.77); these are absolute.
+    On the circuits' own inputs: the spectral norm of w_t, of whose rows those of neurons that are
+    off do not count. A ReLU never lengthens a difference. With keep_indicator only errors are
+    considered that the "indicator" read-out does not see: of neurons that it does not read, or, if
+    it reads all, those that it maps to 0. The post compares errors relative to |a|, which changes
+    from layer to layer (for the rotations by up to a factor of 1.77); these are absolute.
     """
-    w = circuits.w
+    w, b, first = _noisy(circuits)
+    seen = torch.eye(circuits.d).to(w)
     if keep_indicator:
         if "indicator" not in circuits.readouts:
             raise ValueError(
                 f"keep_indicator=True needs a read-out named 'indicator'; "
                 f"these circuits have {sorted(circuits.readouts)}"
             )
-        w = w @ _kernel(circuits.readouts["indicator"])
-    gain, circuit, layer = _worst(torch.linalg.matrix_norm(w, ord=2).unsqueeze(-1), largest=True)
+        seen = _unseen(circuits.readouts["indicator"])
+    on = _on(circuits, first)
+    on = on if w.ndim == 4 else on.transpose(0, 1).flatten(1, 2)
+    norms = torch.linalg.matrix_norm((w.unsqueeze(-3) * on.unsqueeze(-1)) @ seen, ord=2)
+    gain, circuit, layer = _worst(norms, largest=True)
     space = "errors that keep the indicator" if keep_indicator else "all errors"
     slack = 1e-5  # float32 rounding of an exact rotation
-    return Finding("5'", gain <= 1 + slack, gain, f"amplification of {space}", circuit, layer)
+    told = f"amplification of {space}"
+    return Finding("5'", gain <= 1 + slack, gain, told, circuit, layer + first - 1)
 
 
 def weights_are_uncorrelated(circuits: SmallCircuits) -> Finding:
@@ -139,6 +155,44 @@ def weights_are_uncorrelated(circuits: SmallCircuits) -> Finding:
     )
 
 
+def leaks_are_silenced(circuits: SmallCircuits) -> Finding:
+    """C12.2 for any extrinsic network: the largest Delta w_t a_v of two circuits, over the bias.
+
+    A position outside v hears at most S - 1 circuits that meet v, at 1/(S-1) of this each, where
+    two groups of a table do not meet twice (a transversal design of at most q^2 circuits). So up to
+    1 it is silent in any such network; above, `superpose_extrinsic` looks at the one at hand.
+    """
+    known = affine_states(circuits)
+    states = drawn_states(circuits, np.random.default_rng(0)) if known is None else known
+    pushes = []
+    for layer, X in enumerate(states, 2):
+        w, b = circuits.at(layer)
+        own = (w - w.mean(0)).double()
+        most = bound(own, X, known is not None).clamp(min=0)
+        pushes.append(torch.where(most > TINY, most / -b.clamp(max=0).double(), 0))
+    none = torch.zeros(1, circuits.T, 1)
+    push, circuit, layer = _worst(torch.stack(pushes) if pushes else none, largest=True)
+    told = "most that a circuit's own part sends a stranger, in units of its bias"
+    return Finding("C12.2", push <= 1, push, told, circuit, layer + 1)
+
+
+def _noisy(circuits: SmallCircuits) -> tuple[Tensor, Tensor, int]:
+    """The weights and biases that meet noise, and the first layer that has them."""
+    w, b = circuits.w, circuits.b
+    if circuits.L == 1 or (w.ndim == 3 and b.ndim == 1):
+        return w, b, 1
+    return w[1:] if w.ndim == 4 else w, b[1:] if b.ndim == 2 else b, 2
+
+
+def _on(circuits: SmallCircuits, first: int) -> Bool[Tensor, "layers T inputs d"]:
+    """Which neurons are on from layer `first` on, for some of the circuits' own inputs."""
+    each = -(-TRIED // circuits.T)
+    active = torch.arange(circuits.T).repeat(each).unsqueeze(1).to(circuits.w.device)
+    a0 = circuits.sample_inputs(batch=len(active), z=1, rng=0, active=active)
+    on = circuits.run(a0, active)[first:, :, 0] > 0
+    return on.unflatten(1, (each, circuits.T)).transpose(1, 2)
+
+
 def _worst(values: Float[Tensor, "*layers t k"], *, largest: bool) -> tuple[float, int, int]:
     """The extreme of values, the circuit and the layer (1..L) that have it.
 
@@ -150,8 +204,12 @@ def _worst(values: Float[Tensor, "*layers t k"], *, largest: bool) -> tuple[floa
     return float(full.max() if largest else full.min()), circuit, layer + 1
 
 
-def _kernel(matrix: Float[Tensor, "k d"]) -> Float[Tensor, "d m"]:
-    """An orthonormal basis, as columns, of the vectors that matrix maps to 0."""
+def _unseen(matrix: Float[Tensor, "*T k d"]) -> Float[Tensor, "d m"]:
+    """An orthonormal basis, as columns, of the errors that a read-out does not see."""
+    matrix = matrix.reshape(-1, matrix.shape[-1])
+    unread = ~matrix.ne(0).any(0)
+    if bool(unread.any()):
+        return torch.eye(len(unread)).to(matrix)[:, unread]
     _, singular, vh = torch.linalg.svd(matrix.double())
     rank = int((singular > 1e-9 * singular.max()).sum())
     return vh[rank:].T.to(matrix)

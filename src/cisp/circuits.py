@@ -1,7 +1,10 @@
 """Small circuits as weights, and the oracle that runs each of them alone (section 5.1)."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import final
 
 import numpy as np
 import torch
@@ -9,11 +12,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cisp.arguments import count
+from cisp.files import read, write
+from cisp.inputs import Inputs, Renumbered, Seed, draw, finite, samples
 
-Seed = np.random.Generator | int
+FORMAT = "cisp circuits 1"
 
 
-@dataclass(frozen=True, eq=False)
+@final
+@dataclass(frozen=True, eq=False, repr=False)
 class SmallCircuits:
     """T circuits a^l = ReLU(w_t^l a^{l-1} + b^l), each d neurons wide and L layers deep.
 
@@ -21,12 +27,18 @@ class SmallCircuits:
 
     w: (T, d, d) when every layer has the same weights, else (L, T, d, d).
     b: (d,) or (L, d).
-    readouts: for each named quantity the (k, d) matrix that reads it from a circuit's activations.
+    readouts: for each named quantity the (k, d) matrix that reads it from a circuit's activations,
+        or (T, k, d) where each circuit has its own.
     theta: the angles of rotation circuits in radians, kept for reference.
     L: layers; read from w or b where they carry a layer axis, else the post's five.
     input_mean (d,), input_map (d, k): an active circuit's input is drawn as
         input_mean + input_map u, with u uniform on the unit sphere of R^k;
         without them, uniform on the unit sphere of R^d.
+    inputs: where inputs are drawn from instead: samples (N, d) for all circuits, (T, N, d) for each
+        its own, or a function of (batch, z, active, rng) that gives (batch, z, d), with active
+        (batch, z) and rng a numpy Generator.
+
+    `len` is T, circuits[3:7] or circuits[[0, 4]] are some of them.
 
     Raises ValueError for weights, biases or readouts that are not finite or whose shapes disagree.
     """
@@ -38,9 +50,13 @@ class SmallCircuits:
     L: int = None  # type: ignore[assignment]  # these three are filled in below
     input_mean: Tensor = None  # type: ignore[assignment]
     input_map: Tensor = None  # type: ignore[assignment]
+    inputs: Inputs | None = None
+
+    def __init_subclass__(cls) -> None:
+        raise TypeError("SmallCircuits is final; for other inputs give it inputs=")
 
     def __post_init__(self) -> None:
-        w, b = finite("w", self.w), finite("b", self.b)
+        w, b = _same_widths(self.w), finite("b", self.b)
         b = b.to(w)
         _check_weights(w)
         _check_bias(b, w)
@@ -51,8 +67,35 @@ class SmallCircuits:
         known = dict(
             theta=theta, w=w, b=b, readouts=readouts, L=L, input_mean=mean, input_map=spread
         )
+        known["inputs"] = samples(self.inputs, w)  # type: ignore[assignment]  # one of many kinds
         for name, value in known.items():
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        names = ", ".join(f"{name} ({m.shape[-2]})" for name, m in self.readouts.items())
+        return (
+            f"SmallCircuits(T={self.T}, d={self.d}, L={self.L}, "
+            f"read-outs: {names or 'none'}, {str(self.w.dtype).removeprefix('torch.')})"
+        )
+
+    def __len__(self) -> int:
+        return self.T
+
+    def __getitem__(self, which: int | slice | Sequence[int] | Tensor) -> "SmallCircuits":
+        """Some of the circuits, in the order asked for."""
+        try:
+            kept = torch.arange(self.T)[which].reshape(-1)
+        except (IndexError, TypeError):
+            raise IndexError(f"circuits are 0..{self.T - 1}, not {which!r}") from None
+        theta = None if self.theta is None else self.theta[..., kept]
+        inputs = self.inputs
+        if isinstance(inputs, Tensor):
+            inputs = inputs[kept] if inputs.ndim == 3 else inputs
+        elif inputs is not None:
+            inputs = Renumbered(inputs, kept)
+        readouts = {name: m[kept] if m.ndim == 3 else m for name, m in self.readouts.items()}
+        w = self.w[..., kept, :, :]
+        return replace(self, w=w, theta=theta, inputs=inputs, readouts=readouts)
 
     @property
     def T(self) -> int:
@@ -100,17 +143,31 @@ class SmallCircuits:
         theta = self.theta if self.theta is None or self.theta.ndim == 1 else self.theta[:L]
         return replace(self, L=L, w=w, b=b, theta=theta)
 
-    def quantities(self, a: Float[Tensor, "*any d"]) -> dict[str, Float[Tensor, "*any _"]]:
-        """Each named quantity read from circuit activations a (for rotations 5.5 and 5.6)."""
-        return {name: a @ m.T for name, m in self.readouts.items()}
+    def quantities(
+        self, a: Float[Tensor, "*any d"], active: Int[Tensor, "batch z"] | None = None
+    ) -> dict[str, Float[Tensor, "*any _"]]:
+        """Each named quantity read from circuit activations a (for rotations 5.5 and 5.6).
 
-    def sample_inputs(self, *, batch: int, z: int, rng: Seed = 0) -> Float[Tensor, "batch z d"]:
-        """Inputs a^0 of z active circuits, drawn as the class says (for rotations 5.4, |x| = 1)."""
+        Where circuits have read-outs of their own, a is (*any, T, d), one row for each circuit, or
+        (*any, batch, z, d) with the `active` circuits that it is of.
+        """
+        return {name: _read(m, a, active) for name, m in self.readouts.items()}
+
+    def sample_inputs(
+        self, *, batch: int, z: int, rng: Seed = 0, active: Int[Tensor, "batch z"] | None = None
+    ) -> Float[Tensor, "batch z d"]:
+        """Inputs a^0 of z active circuits, drawn as the class says (for rotations 5.4, |x| = 1).
+
+        active: which circuits they are for, needed where these have inputs of their own.
+        """
         count("batch", batch)
         count("z", z, high=self.T)
-        u = np.random.default_rng(rng).normal(size=(batch, z, self.input_map.shape[1]))
-        u /= np.linalg.norm(u, axis=-1, keepdims=True)
-        return self.input_mean + torch.from_numpy(u).to(self.w) @ self.input_map.T
+        rng = np.random.default_rng(rng)
+        if self.inputs is None:
+            u = rng.normal(size=(batch, z, self.input_map.shape[1]))
+            u /= np.linalg.norm(u, axis=-1, keepdims=True)
+            return self.input_mean + torch.from_numpy(u).to(self.w) @ self.input_map.T
+        return draw(self.inputs, (batch, z, self.d), active, rng, like=self.w)
 
     def run(
         self, a0: Float[Tensor, "batch z d"], active: Int[Tensor, "batch z"]
@@ -123,20 +180,22 @@ class SmallCircuits:
             a.append(torch.relu(torch.einsum("bzij,bzj->bzi", w[active], a[-1]) + b))
         return torch.stack(a)
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the circuits to a safetensors file, to be read by `SmallCircuits.load`."""
+        if callable(self.inputs):
+            raise ValueError("inputs is a function, which no file can hold; give samples instead")
+        law = {k: v for k, v in vars(self).items() if isinstance(v, Tensor)}
+        own = {f"readout_{k}": m for k, m in enumerate(self.readouts.values())}
+        about = {"format": FORMAT, "L": str(self.L), "readouts": json.dumps([*self.readouts])}
+        write(path, {**law, **own}, about)
 
-def finite(name: str, value: object) -> Tensor:
-    """The value as a floating tensor, or a ValueError that names it if it holds nan or inf."""
-    try:
-        tensor = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(
-            f"{name}={value!r} is not allowed; it must be an array of numbers"
-        ) from None
-    tensor = tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
-    if not bool(torch.isfinite(tensor).all()):
-        bad = tensor[~torch.isfinite(tensor)][0].item()
-        raise ValueError(f"{name} holds {bad}; its entries must be finite")
-    return tensor
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "SmallCircuits":
+        """The circuits written by `save`, bit for bit. Raises ValueError for any other file."""
+        tensors, about = read(path, [FORMAT])
+        names = json.loads(about["readouts"])
+        readouts = {name: tensors.pop(f"readout_{k}") for k, name in enumerate(names)}
+        return cls(readouts=readouts, L=int(about["L"]), **tensors)
 
 
 def check_inputs(a0: Tensor, active: Tensor, *, T: int, d: int, dtype: torch.dtype) -> None:
@@ -167,6 +226,31 @@ def check_inputs(a0: Tensor, active: Tensor, *, T: int, d: int, dtype: torch.dty
         raise ValueError(
             f"active holds circuit {int(twice[0])} twice in a row; each may be on once"
         )
+
+
+def _read(m: Tensor, a: Tensor, active: Tensor | None) -> Tensor:
+    if m.ndim == 2:
+        return a @ m.T
+    if active is None and (a.ndim < 2 or a.shape[-2] != len(m)):
+        raise ValueError(
+            f"a has shape {tuple(a.shape)}; these circuits have read-outs of their own, so it must "
+            f"be (..., {len(m)}, d), or active must say which circuits it is of"
+        )
+    return torch.einsum("...kd,...d->...k", m if active is None else m[active], a)
+
+
+def _same_widths(w: object) -> Tensor:
+    """The weights as one tensor, or a ValueError if layers of several widths are given."""
+    if isinstance(w, list | tuple):
+        shapes = [tuple(getattr(each, "shape", ())) for each in w]
+        if len(set(shapes)) > 1:
+            raise ValueError(
+                f"w has parts of the shapes {', '.join(map(str, shapes[:4]))}; they must be alike "
+                "(`gated` takes layers of unequal width)"
+            )
+        if w and all(isinstance(each, Tensor) for each in w):
+            w = torch.stack(list(w))
+    return finite("w", w)
 
 
 def _check_weights(w: Tensor) -> None:
@@ -203,10 +287,13 @@ def _depth(w: Tensor, b: Tensor, L: int | None) -> int:
 
 
 def _readout(name: str, value: object, w: Tensor) -> Tensor:
-    """The read-out matrix (k, d) in the dtype and on the device of w."""
-    m, d = finite(f"readouts[{name!r}]", value).to(w), w.shape[-1]
-    if m.ndim != 2 or m.shape[1] != d or not len(m):
-        raise ValueError(f"readouts[{name!r}] has shape {tuple(m.shape)}; it must be (k, {d})")
+    """The read-out matrix (k, d) or (T, k, d) in the dtype and on the device of w."""
+    m, (T, d) = finite(f"readouts[{name!r}]", value).to(w), (w.shape[-3], w.shape[-1])
+    own = m.ndim == 3 and len(m) == T
+    if not (m.ndim == 2 or own) or m.shape[-1] != d or not m.shape[-2]:
+        raise ValueError(
+            f"readouts[{name!r}] has shape {tuple(m.shape)}; it must be (k, {d}) or ({T}, k, {d})"
+        )
     return m
 
 

@@ -1,6 +1,7 @@
 """The networks that compute all circuits at once: the post's, and two that do not seize."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -9,11 +10,13 @@ from torch import Tensor
 from cisp.allocation import Table, check_table, prime_steps
 from cisp.arguments import count, positions, positive
 from cisp.channels import Channels
-from cisp.circuits import Seed, SmallCircuits
+from cisp.circuits import SmallCircuits
 from cisp.counted import counted, least_M, planned
 from cisp.designs import transversal_design
+from cisp.gates import silenced
+from cisp.inputs import Seed
 from cisp.network import Network
-from cisp.silence import check_silence
+from cisp.silence import check_silence, least_silence
 from cisp.triangles import triangle_free, triangle_free_capacity
 from cisp.wiring import Dealt, Extrinsic
 
@@ -60,6 +63,7 @@ def superpose_extrinsic(
     rng: Seed = 0,
     allocate: Callable[..., Table] = transversal_design,
     w_mean: Tensor | None = None,
+    silence: Literal["given", "auto"] = "given",
 ) -> Network:
     """The network of width D that computes any one circuit exactly, each neuron on S positions.
 
@@ -76,8 +80,12 @@ def superpose_extrinsic(
     through it that meets v, of which there are at most S (S-1 in a transversal design of at most
     q^2 circuits).
 
+    silence: "given" takes the circuits' bias as it is. "auto" gives each neuron, in each layer, the
+    least bias that outweighs what leaks (`least_silence`); gates rise with it (`silenced`), which
+    costs nothing, as the indicator of a position is at most 1 from layer 2 on.
+
     Raises ValueError as `superpose` does, if S = 1, and if a neuron outside a circuit wakes when it
-    runs alone (`check_silence`).
+    runs alone (`check_silence`); w_mean must not be given with "auto", which changes it.
 
     >>> from cisp import conditional_rotations
     >>> network = superpose_extrinsic(conditional_rotations(T=20, bias=2), D=100, S=3, L=2)
@@ -89,8 +97,15 @@ def superpose_extrinsic(
     n, table = place(circuits, D=D, S=S, allocate=allocate, max_overlap=1)
     rng = np.random.default_rng(rng)
     tables = torch.from_numpy(table[rng.permutation(circuits.T)]).repeat(circuits.L, 1, 1)
-    network = Network(circuits, Extrinsic(tables, n=n), w_mean)
-    check_silence(network, rng)
+    wiring, drawn = Extrinsic(tables, n=n), int(rng.integers(2**32))
+    if silence == "auto":
+        if w_mean is not None:
+            raise ValueError('w_mean is given, but silence="auto" changes it; give one of them')
+        circuits = silenced(circuits, least_silence(Network(circuits, wiring), drawn))
+    elif silence != "given":
+        raise ValueError(f'silence={silence!r} is not allowed; it must be "given" or "auto"')
+    network = Network(circuits, wiring, w_mean)
+    check_silence(network, drawn)
     return network
 
 

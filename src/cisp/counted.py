@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cisp.circuits import SmallCircuits
+from cisp.inputs import mapped
 from cisp.reach import affine_states, bound, boxes
 
 Counted = tuple[SmallCircuits, Tensor, Tensor, Tensor]  # circuits, w_mean, counts, flags
@@ -21,15 +22,17 @@ Counted = tuple[SmallCircuits, Tensor, Tensor, Tensor]  # circuits, w_mean, coun
 class WhileOn:
     """What is left of gated circuits once they are on: a -> ReLU(V a + c), layer by layer.
 
-    mean, map: the law of inputs of the state, as in `SmallCircuits`. readouts: for each quantity
-    what it takes of the indicator (k, 1) and of the state (k, d').
+    mean, map: the law of inputs of the state, as in `SmallCircuits`. gate: which of the circuits'
+    neurons hold the indicator. readouts: for each quantity
+    what it takes of the indicator (k, 1) and of the state (k, d'), or (T, k, 1) and (T, k, d').
     """
 
     V: Float[Tensor, "L T m m"]
     c: Float[Tensor, "L T m"]
     mean: Float[Tensor, " m"]
     map: Float[Tensor, "m k"]
-    readouts: dict[str, Float[Tensor, "_ _"]]
+    readouts: dict[str, Float[Tensor, "*T _ _"]]
+    gate: Bool[Tensor, " d"]
 
 
 def while_on(circuits: SmallCircuits) -> WhileOn:
@@ -43,7 +46,7 @@ def while_on(circuits: SmallCircuits) -> WhileOn:
             f"circuits have the read-outs {sorted(circuits.readouts)}; they need one named "
             "'indicator', which tells the neurons that hold the On-indicator from the others"
         )
-    gate = circuits.readouts["indicator"].ne(0).any(0)
+    gate = circuits.readouts["indicator"].ne(0).flatten(0, -2).any(0)
     if bool(gate.all()):
         raise ValueError(
             f"circuits have d={circuits.d} neurons, all of the On-indicator; they need others too"
@@ -58,9 +61,10 @@ def while_on(circuits: SmallCircuits) -> WhileOn:
         mean=circuits.input_mean[~gate],
         map=circuits.input_map[~gate],
         readouts={
-            name: torch.cat([(m[:, gate] @ on).unsqueeze(1), m[:, ~gate]], 1)
+            name: torch.cat([(m[..., gate] @ on).unsqueeze(-1), m[..., ~gate]], -1)
             for name, m in circuits.readouts.items()
         },
+        gate=gate,
     )
 
 
@@ -103,7 +107,7 @@ def least_M(circuits: SmallCircuits, *, z: int) -> float:
     exact = affine_states(circuits)
     states, affine = (boxes(circuits), False) if exact is None else (exact, True)
     on = while_on(circuits.to(torch.float64))
-    gate = circuits.readouts["indicator"].ne(0).any(0)
+    gate = on.gate
     needed = [1e-3]
     for layer, X in enumerate(states, 2):
         a, V, c = X[:, ~gate], on.V[layer - 1], on.c[layer - 1]
@@ -194,10 +198,13 @@ def _form(
     copies = (d - first) // m
     readouts = {}
     for name, matrix in on.readouts.items():
-        none = matrix.new_zeros(len(matrix), first - 1)
-        readouts[name] = torch.cat([matrix[:, :1], none, *[matrix[:, 1:]] * copies], 1)
+        none = matrix.new_zeros(*matrix.shape[:-1], first - 1)
+        readouts[name] = torch.cat([matrix[..., :1], none, *[matrix[..., 1:]] * copies], -1)
     mean, spread = w.new_zeros(d), w.new_zeros(d, on.map.shape[1])
     mean[0], mean[first : first + m], spread[first : first + m] = 1, on.mean, on.map
+    state = w.new_zeros(d, circuits.d)  # what is taken of inputs of their own
+    state[first : first + m, ~on.gate] = torch.eye(m).to(w)
+    one = torch.eye(d)[0].to(w)
     return SmallCircuits(
         w=w,
         b=b,
@@ -205,4 +212,5 @@ def _form(
         theta=circuits.theta if len(w) == circuits.L else None,  # with a plan, layers are others
         input_mean=mean,
         input_map=spread,
+        inputs=mapped(circuits.inputs, one, state),
     )

@@ -1,21 +1,22 @@
 """Seeded runs of a network beside the oracle, streamed into statistics (section 4)."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import combinations, islice
-from math import comb
+from math import comb, inf
 from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
 from cisp.arguments import count
-from cisp.circuits import Seed
+from cisp.inputs import Seed
 from cisp.network import Network
 from cisp.tally import Measurement, Tally
 
@@ -31,7 +32,7 @@ Lot = tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z d"]]
 def measure(
     network: Network,
     *,
-    z: int,
+    z: int | Mapping[int, float],
     samples: int | Literal["all"] | None = None,
     rng: Seed = 0,
     device: torch.device | str | None = None,
@@ -44,6 +45,9 @@ def measure(
     leaving it out at z = 1. Inputs are streamed: memory grows with `batch` (by default what suits
     the cache), not with `samples`, and results depend on `batch` by rounding alone. progress: a bar
     if True, none if False, by default where the output is a terminal.
+
+    z may vary from input to input: {1: 0.7, 2: 0.3} draws it for each, and the tables have rows for
+    each z, with how many inputs it came to in `samples`.
     """
     return _measure(network, z, samples, rng, device, batch, progress, _keep_all)
 
@@ -51,7 +55,7 @@ def measure(
 def measure_masked(
     network: Network,
     *,
-    z: int,
+    z: int | Mapping[int, float],
     samples: int | Literal["all"] | None = None,
     rng: Seed = 0,
     device: torch.device | str | None = None,
@@ -85,7 +89,7 @@ def _keep_active(
 
 def _measure(
     network: Network,
-    z: int,
+    z: int | Mapping[int, float],
     samples: int | Literal["all"] | None,
     rng: Seed,
     device: torch.device | str | None,
@@ -93,6 +97,8 @@ def _measure(
     progress: bool | None,
     keep: Callable[[Network, Tensor], Tensor | None],
 ) -> Measurement:
+    if isinstance(z, Mapping):
+        return _mixed(network, z, samples, rng, device, batch, progress, keep)
     count("z", z, high=network.T)
     fitting = FITTING // (network.T * network.d)  # arrays of a batch should stay in the cache
     batch = min(max(fitting, 8), 384) if batch is None else count("batch", batch)
@@ -112,6 +118,27 @@ def _measure(
             tally.merge(part)
             bar.update(part.samples)
     return tally.result()
+
+
+def _mixed(
+    network: Network,
+    shares: Mapping[int, float],
+    samples: int | Literal["all"] | None,
+    rng: Seed,
+    *run: Any,
+) -> Measurement:
+    """Inputs of which each has a z of its own, drawn by its share."""
+    rng, given = np.random.default_rng(rng), [*shares.values()]
+    if not shares or min(given) < 0 or not 0 < sum(given) < inf:
+        raise ValueError(f"z={dict(shares)} is not allowed; shares must not be negative, nor all 0")
+    if samples is None or isinstance(samples, str):
+        raise ValueError(f"samples={samples!r} is not allowed with shares of z; give a number")
+    each = rng.multinomial(count("samples", samples), np.array(given) / sum(given))
+    found = [
+        _measure(network, z, int(k), rng, *run) for z, k in zip(shares, each, strict=True) if k
+    ]
+    tables = zip(*((m.errors, m.activity, m.circuits) for m in found), strict=True)
+    return Measurement(*(pd.concat(table, ignore_index=True) for table in tables))
 
 
 def _on_device(network: Network, device: torch.device | str) -> Network:
@@ -176,4 +203,7 @@ def _all_lots(network: Network, z: int, rng: Seed) -> Iterator[Lot]:
     sets = combinations(range(network.T), z)
     while rows := list(islice(sets, DRAWN)):
         active = torch.tensor(rows, device=network.tables.device)
-        yield active, network.circuits.sample_inputs(batch=len(rows), z=z, rng=rng)
+        yield (
+            active,
+            network.circuits.sample_inputs(batch=len(rows), z=z, rng=rng, active=active),
+        )

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from cisp.allocation import random_subsets
 from cisp.arguments import count
 from cisp.channels import Channels, Heard
-from cisp.circuits import Seed, SmallCircuits, check_inputs, finite
+from cisp.circuits import SmallCircuits, check_inputs
 from cisp.files import read, write
+from cisp.inputs import Inputs, Seed, finite
 from cisp.layers import Layer
 from cisp.wiring import Dealt, Extrinsic
 
@@ -26,7 +27,7 @@ Wiring = Dealt | Extrinsic | Channels
 WIRINGS: dict[str, type[Wiring]] = {kind.FORMAT: kind for kind in (Dealt, Extrinsic, Channels)}
 
 
-LAW = ("w", "b", "theta", "input_mean", "input_map")  # what the circuits are, beside read-outs
+LAW = ("w", "b", "theta", "input_mean", "input_map", "inputs")  # beside read-outs
 
 
 class Network(nn.Module):
@@ -51,6 +52,7 @@ class Network(nn.Module):
     theta: Tensor | None
     input_mean: Tensor
     input_map: Tensor
+    inputs: Inputs | None
 
     def __init__(
         self, circuits: SmallCircuits, wiring: Wiring, w_mean: Tensor | None = None
@@ -69,7 +71,7 @@ class Network(nn.Module):
         if isinstance(wiring, Channels):
             wiring.check(circuits, self.w_mean)
         for name in LAW:
-            self.register_buffer(name, getattr(circuits, name))
+            _keep(self, name, getattr(circuits, name))
         for k, matrix in enumerate(circuits.readouts.values()):
             self.register_buffer(f"readout_{k}", matrix)
 
@@ -101,9 +103,9 @@ class Network(nn.Module):
         """Random active circuits, z of T without replacement, and their inputs (active, a0)."""
         rng = np.random.default_rng(rng)
         count("batch", batch), count("z", z, high=self.T)
-        active = random_subsets(T=batch, n=self.T, S=z, rng=rng)
-        a0 = self.circuits.sample_inputs(batch=batch, z=z, rng=rng)
-        return torch.from_numpy(active).to(self.tables.device), a0
+        active = torch.from_numpy(random_subsets(T=batch, n=self.T, S=z, rng=rng))
+        active = active.to(self.tables.device)
+        return active, self.circuits.sample_inputs(batch=batch, z=z, rng=rng, active=active)
 
     def embed(
         self, a0: Float[Tensor, "batch z d"], active: Int[Tensor, "batch z"]
@@ -205,6 +207,8 @@ class Network(nn.Module):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file, to be read by `Network.load`."""
+        if callable(self.inputs):
+            raise ValueError("inputs is a function, which no file can hold; give samples instead")
         about = {
             "format": self.wiring.FORMAT,
             "D": str(self.D),
@@ -221,6 +225,7 @@ class Network(nn.Module):
         circuits = SmallCircuits(
             readouts={name: tensors[f"readout_{k}"] for k, name in enumerate(names)},
             theta=tensors.get("theta"),
+            inputs=tensors.get("inputs"),
             L=len(tensors["tables"]),
             **{name: tensors[name] for name in ("w", "b", "input_mean", "input_map")},
         )
@@ -252,6 +257,14 @@ class Network(nn.Module):
     def mean(self, layer: int) -> Float[Tensor, "d d"]:
         """The mean weights split off in layer 1..L (5.20)."""
         return self.w_mean if self.w_mean.ndim == 2 else self.w_mean[layer - 1]
+
+
+def _keep(network: nn.Module, name: str, value: object) -> None:
+    """A buffer, or an attribute if it is a function."""
+    if callable(value):
+        setattr(network, name, value)
+    else:
+        network.register_buffer(name, value)  # type: ignore[arg-type]  # a tensor or None
 
 
 def _mean_of(circuits: SmallCircuits, w_mean: Tensor | None) -> Float[Tensor, "*layers d d"]:

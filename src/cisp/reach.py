@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cisp.circuits import SmallCircuits
 
-TRIED = 4096  # inputs tried where ReLUs cut, or one for each circuit if there are more
+TRIED = 2**15  # inputs tried where ReLUs cut, or one for each circuit if there are more
 
 States = list[Float[Tensor, "T d columns"]]
 
@@ -16,8 +16,10 @@ def affine_states(circuits: SmallCircuits) -> States | None:
     """a_v^1..a_v^{L-1} of every circuit v as a mean, and columns to be added times any unit vector.
 
     In float64, for circuits of which, within the law of their inputs, no ReLU cuts a neuron: each
-    is on for all inputs, or off for all. Else None.
+    is on for all inputs, or off for all. Else None, as for circuits with inputs of their own.
     """
+    if circuits.inputs is not None:
+        return None
     slack = 32 * circuits.L * torch.finfo(circuits.w.dtype).eps  # of the circuits' own rounding
     circuits = circuits.to(torch.float64)
     X = torch.cat([circuits.input_mean.unsqueeze(1), circuits.input_map], 1)
@@ -37,11 +39,16 @@ def affine_states(circuits: SmallCircuits) -> States | None:
 
 
 def drawn_states(circuits: SmallCircuits, rng: np.random.Generator) -> States:
-    """a_v^1..a_v^{L-1} of every circuit v for some inputs, in float64."""
+    """a_v^1..a_v^{L-1} of every circuit v for some inputs, in float64; for all, if samples."""
     circuits = circuits.to(torch.float64)
-    each = -(-TRIED // circuits.T)
-    active = torch.arange(circuits.T).repeat(each).unsqueeze(1).to(circuits.w.device)
-    a0 = circuits.sample_inputs(batch=len(active), z=1, rng=rng)
+    device, samples = circuits.w.device, circuits.inputs
+    each = samples.shape[-2] if isinstance(samples, Tensor) else -(-TRIED // circuits.T)
+    active = torch.arange(circuits.T).repeat(each).unsqueeze(1).to(device)
+    if isinstance(samples, Tensor):
+        a0 = samples.expand(circuits.T, each, circuits.d).transpose(0, 1).flatten(0, 1)
+        a0 = a0.unsqueeze(1)
+    else:
+        a0 = circuits.sample_inputs(batch=len(active), z=1, rng=rng, active=active)
     a = circuits.run(a0, active)[1:-1]
     return list(a.view(-1, each, circuits.T, circuits.d).permute(0, 2, 3, 1))
 
@@ -50,12 +57,19 @@ def boxes(circuits: SmallCircuits) -> States:
     """The least and the largest that each neuron of a_v^1..a_v^{L-1} can be, at most, in float64.
 
     In layer 1 they are reached; from then on each neuron's bounds are taken by themselves.
+
+    Raises ValueError for circuits whose inputs a function draws, as no bound is known of it.
     """
     circuits = circuits.to(torch.float64)
+    if callable(circuits.inputs):
+        raise ValueError("inputs is a function, of which no bound is known; give samples, or M")
     found: States = []
     for layer in range(1, circuits.L):
         w, b = circuits.at(layer)
-        if layer == 1:
+        if layer == 1 and isinstance(circuits.inputs, Tensor):
+            first = w @ circuits.inputs.mT
+            low, high = first.amin(-1), first.amax(-1)
+        elif layer == 1:
             middle, reach = w @ circuits.input_mean, (w @ circuits.input_map).norm(dim=-1)
             low, high = middle - reach, middle + reach
         else:

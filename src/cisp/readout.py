@@ -77,7 +77,7 @@ def mse_active(
     found = []
     for layer in range(1, network.L + 1):
         delta = of_active(network.readout(A, layer), active) - a[layer]
-        found.append({"activations": delta, **network.circuits.quantities(delta)})
+        found.append({"activations": delta, **network.circuits.quantities(delta, active)})
     return {
         name: torch.stack([delta[name].square().sum(-1).mean() for delta in found])
         for name in found[0]

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from cisp.arguments import count, positive
-from cisp.circuits import Seed, SmallCircuits, finite
+from cisp.circuits import SmallCircuits
+from cisp.inputs import Seed, finite
 
 
 def conditional_rotations(
@@ -52,7 +53,7 @@ def conditional_rotations(
     kind = dtype or torch.get_default_dtype()
     return SmallCircuits(
         w=_matrices(rows).to(kind),
-        b=torch.cat([_step_bias(gain, threshold, kind), torch.full((2,), -bias, dtype=kind)]),
+        b=torch.cat([step_bias(gain, threshold, kind), torch.full((2,), -bias, dtype=kind)]),
         readouts={
             "indicator": torch.tensor([[1.0, -1, 0, 0]]),
             "rotation": torch.tensor([[-1.0, 1, 1, 0], [-1, 1, 0, 1]]),
@@ -118,7 +119,7 @@ def step_indicators(
     row = gain * torch.tensor([1.0, -1], dtype=kind)
     return SmallCircuits(
         w=row.repeat(count("T", T), 2, 1),
-        b=_step_bias(gain, threshold, kind),
+        b=step_bias(gain, threshold, kind),
         readouts={"indicator": torch.tensor([[1.0, -1]])},
         input_mean=torch.tensor([1.5, 0.5]),
         input_map=torch.zeros(2, 1),
@@ -155,7 +156,7 @@ def one_relu_rotations(
     )
 
 
-def _step_bias(gain: float | int, threshold: float | int, dtype: torch.dtype) -> Tensor:
+def step_bias(gain: float | int, threshold: float | int, dtype: torch.dtype) -> Tensor:
     """The biases (2,) of the step clip(gain (alpha - threshold) + 1/2, 0, 1)."""
     return torch.tensor([0.5, -0.5], dtype=dtype) - gain * threshold
 

@@ -1,67 +1,146 @@
 """Whether a circuit that runs alone wakes a neuron that is not its own: C12.2 for every pair."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import floor, log10
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy import sparse
+from torch import Tensor
 
+from cisp.inputs import Seed
 from cisp.network import Network
 from cisp.reach import affine_states, bound, drawn_states, worst
 
-ENTRIES = 2**22  # pairs of a position and a circuit looked at together
+ENTRIES, FIRST = 2**22, 2**16  # pairs of a position and a circuit looked at together
+PAIRS = 2**16  # of them, those whose sums are made together
+SPARE = 0.05  # of a bias, for states that were not drawn
+NAMED = 8  # neurons named in a refusal
+ADVICE = (
+    ". A gate (b_t + beta) alpha - beta rises with the bias beta: build the circuits with a larger "
+    'one, or leave it to silence="auto"'
+)
 
 
-def check_silence(network: Network, rng: np.random.Generator) -> None:
+@dataclass(frozen=True, eq=False)
+class Loudest:
+    """The most that each neuron of a foreign position hears (L, d), and from whom, where."""
+
+    heard: Float[Tensor, "L d"]
+    circuit: Int[Tensor, "L d"]
+    position: Int[Tensor, "L d"]
+
+
+def check_silence(network: Network, rng: Seed) -> None:
     """Raise ValueError if a neuron outside circuit v wakes while v runs alone (C12.2).
 
     In the extrinsic wiring position p outside v receives, from the circuits t that join it to a
     position q of v, the sum of Delta w_t a_v / (S-1). It stays silent if the bias outweighs that.
     Here that is found for every v, p and layer: for the worst input v can have, where within the
-    law of its inputs no ReLU cuts a neuron of a circuit; else for the worst of inputs drawn from
-    it. To be quick, only those pairs are looked at whose largest conceivable sum is too large.
+    law of its inputs no ReLU cuts a neuron of a circuit, or for all of its samples; else for the
+    worst of inputs drawn from it. To be quick, only those pairs are looked at whose largest
+    conceivable sum is too large.
+    """
+    bias, tiny = _biases(network), _tolerance(network)
+    outside = [p for p in range(network.n) if p not in network.tables[0, 0]]
+    if not outside:
+        return
+    for row, i in (bias > tiny).nonzero().tolist():
+        raise ValueError(
+            f"b[{i}]={float(bias[row, i]):.9g} in layer {row + 1} lets circuit 0, alone, switch on "
+            f"neuron {i} of position {outside[0]}, which is not its own; b[{i}] must be at most 0"
+        )
+    loudest = loudest_outside(network, tiny - bias, rng)
+    over = bias + loudest.heard > tiny
+    if bool(over.any()):
+        _refuse(loudest, bias, over)
+
+
+def least_silence(network: Network, rng: Seed) -> Float[Tensor, "L d"]:
+    """The least biases, as positive numbers, that outweigh what leaks from any circuit alone.
+
+    Found for every pair of a circuit and a position in one go. Where a circuit's states are not
+    known (see `check_silence`) they are drawn, and the biases 5 % larger than what these need.
+    """
+    tiny, circuits = _tolerance(network), network.circuits
+    known = isinstance(circuits.inputs, Tensor) or affine_states(circuits) is not None
+    room = torch.full_like(_biases(network), tiny)
+    heard = loudest_outside(network, room, rng, rising=True).heard
+    return heard * (1 + (tiny if known else SPARE)) + tiny
+
+
+def loudest_outside(
+    network: Network,
+    room: Float[Tensor, "L d"],
+    rng: Seed,
+    *,
+    rising: bool = False,
+) -> Loudest:
+    """The most that neurons outside a circuit hear while it runs alone, where it is above `room`.
+
+    What is below is not looked for, and may be given as less than it is. rising: only the loudest
+    of each neuron matters, so what was found is no longer looked for.
     """
     circuits, share = network.circuits, network.S - 1
-    outside = [p for p in range(network.n) if p not in network.tables[0, 0]]
-    for layer in range(1, network.L + 1 if outside else 0):
-        i = int(circuits.at(layer)[1].argmax())
-        _refuse_if_on(network, layer, 0.0, i=i, p=outside[0], v=0)
     exact = affine_states(circuits)
-    states, affine = (drawn_states(circuits, rng), False) if exact is None else (exact, True)
+    states, affine = (
+        (drawn_states(circuits, np.random.default_rng(rng)), False)
+        if exact is None
+        else (exact, True)
+    )
     layers = range(2, network.L + 1)
     parts = [(circuits.at(k)[0] - network.mean(k)).double() for k in layers]
-    room = [_tolerance(network) - circuits.at(k)[1].double() for k in layers]
-    if not states:
-        return
     most = [bound(w, X, affine).clamp(min=0) for w, X in zip(parts, states, strict=True)]
-    push = torch.stack([(m / share / r).amax(-1) for m, r in zip(most, room, strict=True)]).amax(0)
+    room = room.clone()
+    found = Loudest(torch.zeros_like(room), room.new_zeros(room.shape).int(), room.int() * 0)
     table = network.tables[0].cpu().numpy()
-    for p, v, joining in _suspects(table, push.cpu().numpy(), network.n):
-        for layer, (delta, X) in enumerate(zip(parts, states, strict=True), 2):
-            own = torch.cat([delta, torch.zeros_like(delta[:1])])  # -1: nobody joins them
-            heard = own[torch.from_numpy(joining)].sum(1) / share @ X[torch.from_numpy(v)]
-            leak = worst(heard, affine) + circuits.at(layer)[1]
-            k, i = divmod(int(leak.argmax()), network.d)
-            b = circuits.at(layer)[1][i]
-            _refuse_if_on(network, layer, float(leak[k, i] - b), i=i, p=int(p[k]), v=int(v[k]))
+    for some in _lots(network, rising) if states else []:
+        push = torch.stack([(m / share / r).amax(-1) for m, r in zip(most, room[1:], strict=True)])
+        for p, v, joining in _suspects(table, push.amax(0).cpu().numpy(), network.n, some):
+            for row, (delta, X) in enumerate(zip(parts, states, strict=True), 1):
+                own = torch.cat([delta, torch.zeros_like(delta[:1])])  # -1: nobody joins them
+                heard = own[torch.from_numpy(joining)].sum(1) / share @ X[torch.from_numpy(v)]
+                top, at = worst(heard, affine).max(0)
+                at, louder = at.cpu(), (top > found.heard[row]).cpu()
+                found.circuit[row, louder] = torch.from_numpy(v)[at][louder].int()
+                found.position[row, louder] = torch.from_numpy(p)[at][louder].int()
+                found.heard[row] = torch.maximum(found.heard[row], top)
+        room = torch.maximum(room, found.heard) if rising else room
+    return found
 
 
-def _refuse_if_on(network: Network, layer: int, heard: float, *, i: int, p: int, v: int) -> None:
-    bias = network.circuits.at(layer)[1][i].item()
-    if bias + heard > _tolerance(network):
-        raise ValueError(
-            f"b[{i}]={bias:.9g} in layer {layer} lets circuit {v}, alone, switch on neuron {i} of "
-            f"position {p}, which is not its own; b[{i}] must be at most {_below(-heard)}"
+def _refuse(loudest: Loudest, bias: Float[Tensor, "L d"], over: Bool[Tensor, "L d"]) -> None:
+    told = []
+    for row, i in over.nonzero().tolist():
+        told.append(
+            f"b[{i}]={float(bias[row, i]):.9g} in layer {row + 1} lets circuit "
+            f"{int(loudest.circuit[row, i])}, alone, switch on neuron {i} of position "
+            f"{int(loudest.position[row, i])}, which is not its own; b[{i}] must be at most "
+            f"{_below(-float(loudest.heard[row, i]))}"
         )
+    more = f"; and {len(told) - NAMED} more" if len(told) > NAMED else ""
+    raise ValueError("; ".join(told[:NAMED]) + more + ADVICE)
+
+
+def _lots(network: Network, rising: bool) -> Iterator[Int[np.ndarray, " k"]]:
+    """Positions to be looked at together: a few at first, if the first are to spare later ones."""
+    done, size = 0, FIRST if rising else ENTRIES
+    while done < network.n:
+        positions = max(size // network.T, 1)
+        yield np.arange(done, min(done + positions, network.n))
+        done, size = done + positions, min(2 * size, ENTRIES)
 
 
 def _suspects(
-    table: Int[np.ndarray, "T S"], push: Float[np.ndarray, " T"], n: int
+    table: Int[np.ndarray, "T S"],
+    push: Float[np.ndarray, " T"],
+    n: int,
+    some: Int[np.ndarray, " lot"],
 ) -> Iterator[tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"], Int[np.ndarray, "k S"]]]:
-    """Positions p, circuits v without p, and the circuits (k, S) that join p to v's positions,
-    wherever the pushes of these may add up to more than 1. -1: no circuit joins them.
+    """Positions p of some, circuits v without p, and the circuits (k, S) that join p to v's
+    positions, wherever the pushes of these may add up to more than 1. -1: no circuit joins them.
     """
     T, S = table.shape
     to, read = (table[:, k].ravel() for k in np.nonzero(~np.eye(S, dtype=bool)))
@@ -71,16 +150,20 @@ def _suspects(
     on = sparse.csr_array(
         (np.ones(T * S, push.dtype), (table.ravel(), np.repeat(np.arange(T), S))), shape=(n, T)
     )
-    for some in np.array_split(np.arange(n), -(-n * T // ENTRIES)):
-        found = (joined[some] @ on).tocoo()
-        p, v = (index[found.data > 1] for index in found.coords)
-        p = some[p]
-        outside = (table[v] != p[:, None]).all(1)
-        p, v = p[outside], v[outside]
-        if len(p):
-            wanted = p[:, None] * n + table[v]
-            at = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-            yield p, v, np.where(keys[at] == wanted, joiner[at], -1)
+    found = (joined[some] @ on).tocoo()
+    p, v = (index[found.data > 1] for index in found.coords)
+    p = some[p]
+    outside = (table[v] != p[:, None]).all(1)
+    p, v = p[outside], v[outside]
+    for start in range(0, len(p), PAIRS):
+        p_, v_ = p[start : start + PAIRS], v[start : start + PAIRS]
+        wanted = p_[:, None] * n + table[v_]
+        at = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+        yield p_, v_, np.where(keys[at] == wanted, joiner[at], -1)
+
+
+def _biases(network: Network) -> Float[Tensor, "L d"]:
+    return torch.stack([network.circuits.at(k)[1].double() for k in range(1, network.L + 1)])
 
 
 def _tolerance(network: Network) -> float:

@@ -39,8 +39,10 @@ class Tally:
         readouts = network.circuits.readouts or {"activations": torch.eye(network.d)}
         self.names = list(readouts)
         kind = torch.promote_types(network.w.dtype, torch.float32)
-        self.maps = torch.cat(list(readouts.values())).to(network.w.device, kind)  # one matrix
-        ends = np.cumsum([len(m) for m in readouts.values()]).tolist()
+        own = any(m.ndim == 3 for m in readouts.values())
+        full = [m.expand(self.T, -1, -1) if own else m for m in readouts.values()]
+        self.maps = torch.cat(full, -2).to(network.w.device, kind)  # one matrix, or one for each
+        ends = np.cumsum([m.shape[-2] for m in full]).tolist()
         self.rows = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
         shape = (network.L, len(self.names), 2)
         self.samples = 0
@@ -75,7 +77,7 @@ class Tally:
                     at = int(largest.argmax())
                     circuit = int(of_others[:, at].argmax())
                     self._note((layer, q, 1), top, circuit, active[at], a0[at])
-        squared = (torch.stack(picked) / self.S - a.to(kind) @ self.maps.T).square()  # L batch z k
+        squared = (torch.stack(picked) / self.S - self._true(a.to(kind), active)).square()
         of_active = torch.stack([squared[..., rows].sum(-1) for rows in self.rows], 1)
         summed = torch.stack(totals).double() / (self.S**2 * (self.T - self.z))
         of_others = torch.stack([summed[:, rows].sum(1) for rows in self.rows], 1)
@@ -91,6 +93,11 @@ class Tally:
             if top > self.worst[layer, q, 0]:
                 at, place = divmod(int(of_active[layer, q].argmax()), self.z)
                 self._note((layer, q, 0), float(top), int(active[at, place]), active[at], a0[at])
+
+    def _true(self, a: Tensor, active: Tensor) -> Float[Tensor, "layers batch z k"]:
+        if self.maps.ndim == 2:
+            return a @ self.maps.T
+        return torch.einsum("bzkd,lbzd->lbzk", self.maps[active], a)
 
     def _note(
         self, key: tuple[int, int, int], top: float, circuit: int, active: Tensor, a0: Tensor

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from cisp.allocation import random_subsets
 from cisp.arguments import count, positive
-from cisp.circuits import Seed
 from cisp.experiment import shown
+from cisp.inputs import Seed
 from cisp.network import Network
 
 BATCH = 256  # inputs run at a time
@@ -55,16 +55,18 @@ class Target:
     def errors(self, active: Int[Tensor, "b z"], u: Tensor) -> Float[Tensor, "layers b z"]:
         """The squared error of each active circuit, layer by layer, with inputs along u."""
         network, circuits = self.network, self.network.circuits
-        matrix = circuits.readouts.get(self.name, torch.eye(network.d).to(network.w))
         a0, rows = self.inputs(u), torch.arange(len(active), device=u.device).unsqueeze(1)
         a = circuits.run(a0, active)
         stream = network.stream(network.embed(a0, active).permute(2, 1, 0))
         found = [
-            (gathered[active, :, rows] / network.S - a[layer]) @ matrix.T
+            self._read(gathered[active, :, rows] / network.S - a[layer], active)
             for layer, (_, gathered) in enumerate(stream, 1)
             if layer >= self.first
         ]
         return torch.stack(found).square().sum(-1)
+
+    def _read(self, delta: Tensor, active: Tensor) -> Tensor:
+        return self.network.circuits.quantities(delta, active).get(self.name, delta)
 
     def largest(self, active: Int[Tensor, "b z"], u: Tensor) -> Float[Tensor, " b"]:
         """The largest squared error of each input."""
@@ -258,6 +260,8 @@ def _told(target: Target, found: Found, scanned: int, sets: int) -> WorstCase:
 
 def _target(network: Network, quantity: str | None, first: int) -> Target:
     """The quantity, or the last if None; the activations where there is none."""
+    if network.circuits.inputs is not None:
+        raise ValueError("circuits have inputs of their own; the worst is looked for on spheres")
     names = list(network.circuits.readouts) or ["activations"]
     if quantity not in (None, *names):
         raise ValueError(f"quantity={quantity!r} is not allowed; it must be one of {names}")
