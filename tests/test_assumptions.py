@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+import cisp
 from cisp import SmallCircuits, check_assumptions, conditional_rotations
 from cisp.assumptions import (
     biases_agree,
     few_are_active,
     inactive_ignore_noise,
     inactive_stay_zero,
+    leaks_are_silenced,
     noise_is_not_amplified,
     weights_are_uncorrelated,
 )
@@ -175,3 +177,33 @@ def test_a_finding_reads_as_a_sentence() -> None:
     assert "assumption old 4 FAILS" in str(finding)
     assert f"(circuit {finding.circuit}, layer 1)" in str(finding)
     assert "circuit 0" not in str(inactive_stay_zero(rotations()))
+
+
+def test_what_leaks_is_silenced_where_the_extrinsic_network_is_silent() -> None:
+    for bias, holds in ((2.0, True), (1.0, False)):
+        circuits = conditional_rotations(T=50, rng=0, bias=bias, dtype=torch.float64)
+        finding = leaks_are_silenced(circuits)
+        assert finding.holds == holds
+        # Delta w_t a_v = Delta r_t x_v for rotations r_t, so at most the length of its row
+        most = float(circuits.delta_w[:, 2:, 2:].norm(dim=-1).max())
+        assert most <= bias * finding.margin <= 1.2 * most
+        if holds:
+            cisp.superpose_extrinsic(circuits, D=200, S=4)
+    assert leaks_are_silenced(cisp.loaded_rotations(T=50, rng=0, bias=2.0)).holds
+    woken = SmallCircuits(w=rotations(5).w, b=torch.tensor([-0.5, -1.5, 0.1, -1]))
+    assert leaks_are_silenced(woken).margin == float("inf")
+
+
+def test_loaded_rotations_keep_what_their_network_needs() -> None:
+    findings = check_assumptions(cisp.loaded_rotations(T=50, rng=0, bias=3.0), D=1000, z=1)
+    assert [f.assumption for f in findings if not f.holds] == ["old 4"]
+
+
+def test_a_relu_that_is_off_passes_no_noise() -> None:
+    w = torch.tensor([[[3.0, 0], [0, 1]]]).repeat(4, 1, 1)
+    on = SmallCircuits(w=w, b=torch.tensor([-1.0, 0]), input_mean=torch.tensor([2.0, 1]),
+                       input_map=torch.zeros(2, 1), L=2)  # fmt: skip
+    off = SmallCircuits(w=w, b=torch.tensor([-99.0, 0]), input_mean=torch.tensor([2.0, 1]),
+                        input_map=torch.zeros(2, 1), L=2)  # fmt: skip
+    assert noise_is_not_amplified(on, keep_indicator=False).margin == pytest.approx(3)
+    assert noise_is_not_amplified(off, keep_indicator=False).margin == pytest.approx(1)

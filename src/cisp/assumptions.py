@@ -169,7 +169,7 @@ def leaks_are_silenced(circuits: SmallCircuits) -> Finding:
         w, b = circuits.at(layer)
         own = (w - w.mean(0)).double()
         most = bound(own, X, known is not None).clamp(min=0)
-        pushes.append(torch.where(most > TINY, most / -b.clamp(max=0).double(), 0))
+        pushes.append(torch.where(most > TINY, most / b.clamp(max=0).abs().double(), 0))
     none = torch.zeros(1, circuits.T, 1)
     push, circuit, layer = _worst(torch.stack(pushes) if pushes else none, largest=True)
     told = "most that a circuit's own part sends a stranger, in units of its bias"

@@ -32,7 +32,7 @@ Lot = tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z d"]]
 def measure(
     network: Network,
     *,
-    z: int | Mapping[int, float],
+    z: int | Mapping[int, float | int],
     samples: int | Literal["all"] | None = None,
     rng: Seed = 0,
     device: torch.device | str | None = None,
@@ -55,7 +55,7 @@ def measure(
 def measure_masked(
     network: Network,
     *,
-    z: int | Mapping[int, float],
+    z: int | Mapping[int, float | int],
     samples: int | Literal["all"] | None = None,
     rng: Seed = 0,
     device: torch.device | str | None = None,
@@ -89,7 +89,7 @@ def _keep_active(
 
 def _measure(
     network: Network,
-    z: int | Mapping[int, float],
+    z: int | Mapping[int, float | int],
     samples: int | Literal["all"] | None,
     rng: Seed,
     device: torch.device | str | None,
@@ -122,7 +122,7 @@ def _measure(
 
 def _mixed(
     network: Network,
-    shares: Mapping[int, float],
+    shares: Mapping[int, float | int],
     samples: int | Literal["all"] | None,
     rng: Seed,
     *run: Any,

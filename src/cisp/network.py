@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from cisp.allocation import random_subsets
 from cisp.arguments import count
 from cisp.channels import Channels, Heard
-from cisp.circuits import SmallCircuits, check_inputs
+from cisp.circuits import SmallCircuits
 from cisp.files import read, write
 from cisp.inputs import Inputs, Seed, finite
 from cisp.layers import Layer
+from cisp.shapes import check_inputs
 from cisp.wiring import Dealt, Extrinsic
 
 Wiring = Dealt | Extrinsic | Channels
