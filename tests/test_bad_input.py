@@ -509,6 +509,16 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
         lambda: worst(swaps=-1),
         a_count("swaps", -1, ">= 0"),
     ),
+    "a silence that there is not": (
+        lambda: cisp.superpose_extrinsic(circuits(), D=24, S=2, silence="loud"),  # type: ignore[arg-type]  # wrong on purpose
+        'silence=\'loud\' is not allowed; it must be "given" or "auto"',
+    ),
+    "the least silence beside a mean of one's own": (
+        lambda: cisp.superpose_extrinsic(
+            circuits(), D=24, S=2, silence="auto", w_mean=torch.zeros(2, 2)
+        ),
+        'w_mean is given, but silence="auto" changes it; give one of them',
+    ),
     "calls in the post's network": (
         lambda: calling(network=build()),
         "network has the wiring Dealt with S=3; it must be one of superpose_exact for z=2",

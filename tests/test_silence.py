@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import cisp
+import cisp.silence
 from cisp import Extrinsic, Network, SmallCircuits, conditional_rotations
 from cisp.silence import _below, check_silence
 
@@ -99,3 +100,67 @@ def test_where_relus_cut_the_worst_of_the_inputs_drawn_decides() -> None:
 def test_a_bound_is_rounded_to_the_safe_side(value: float) -> None:
     shown = float(_below(value))
     assert value - 1e-5 * abs(value) <= shown <= value
+
+
+def gated(T: int, *, samples: bool, bias: float = 1.0) -> SmallCircuits:
+    rng = np.random.default_rng(2)
+    w, b = (torch.from_numpy(rng.normal(size=size)) / 2 for size in ((3, T, 4, 4), (3, T, 4)))
+    inputs = torch.from_numpy(rng.normal(size=(20, 4))) if samples else None
+    return cisp.gated(w, b, bias=bias, inputs=inputs)
+
+
+def test_the_least_silence_is_least_and_enough_in_one_go() -> None:
+    circuits = gated(60, samples=True)
+    with pytest.raises(ValueError, match=r'leave it to silence="auto"$') as error:
+        cisp.superpose_extrinsic(circuits, D=240, S=4)
+    assert str(error.value).count("must be at most") == 8  # all 4 neurons of layers 2 and 3
+    network = cisp.superpose_extrinsic(circuits, D=240, S=4, silence="auto")
+    found = cisp.measure(network, z=1, samples=2000).errors
+    assert cisp.rows(found, circuits="active").worst.max() < 1e-12
+    least = -network.circuits.b[1:, 2:]
+    table = network.tables[0].numpy()
+    a = [circuits.run(circuits.inputs.unsqueeze(1), torch.full((20, 1), v)) for v in range(60)]
+    heard = torch.zeros(2, 4).double()
+    for p in range(40):
+        for v in range(60):
+            if p in table[v]:
+                continue
+            join = [t for t in range(60) if p in table[t] and set(table[t]) & set(table[v])]
+            for row in (0, 1):
+                delta = circuits.delta_w[row + 1, join].sum(0) / 3
+                heard[row] = torch.maximum(
+                    heard[row], (a[v][row + 1, :, 0] @ delta.T)[:, 2:].amax(0)
+                )
+    torch.testing.assert_close(least, heard, rtol=1e-6, atol=1e-7)
+
+
+def test_the_least_silence_is_found_in_lots_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    circuits = gated(60, samples=True)
+    whole = cisp.superpose_extrinsic(circuits, D=240, S=4, silence="auto").circuits.b
+    for name, value in (("FIRST", 100), ("ENTRIES", 500), ("PAIRS", 7)):
+        monkeypatch.setattr(cisp.silence, name, value)
+    lots = cisp.superpose_extrinsic(circuits, D=240, S=4, silence="auto").circuits.b
+    assert torch.equal(lots, whole)
+
+
+def test_a_gate_that_rises_with_its_bias_computes_the_same() -> None:
+    circuits = gated(10, samples=False)
+    more = cisp.silenced(circuits, torch.full((3, 6), 7.0))
+    assert more.b[1:, 2:].eq(-7).all()
+    assert torch.equal(more.b[:, :2], circuits.b[:, :2])
+    assert torch.equal(more.b[0], circuits.b[0])
+    active = torch.arange(10).unsqueeze(1)
+    a0 = circuits.sample_inputs(batch=10, z=1)
+    torch.testing.assert_close(more.run(a0, active), circuits.run(a0, active), rtol=0, atol=1e-13)
+    bare = SmallCircuits(w=torch.ones(2, 2, 2), b=-torch.ones(2))
+    with pytest.raises(ValueError, match="they need one named 'indicator'"):
+        cisp.silenced(bare, torch.ones(5, 2))
+
+
+def test_of_states_that_are_drawn_hardly_any_leaks_beyond_the_least_silence() -> None:
+    circuits = gated(60, samples=False)
+    network = cisp.superpose_extrinsic(circuits, D=240, S=4, silence="auto")
+    found = cisp.measure(network, z=1, samples=20_000, rng=9).errors
+    found = cisp.rows(found, circuits="active")
+    assert found.worst.max() < 0.02  # of states of size 1
+    assert found.mse.max() < 1e-8
