@@ -119,7 +119,9 @@ def test_the_least_silence_is_least_and_enough_in_one_go() -> None:
     assert cisp.rows(found, circuits="active").worst.max() < 1e-12
     least = -network.circuits.b[1:, 2:]
     table = network.tables[0].numpy()
-    a = [circuits.run(circuits.inputs.unsqueeze(1), torch.full((20, 1), v)) for v in range(60)]
+    assert isinstance(circuits.inputs, Tensor)
+    samples = circuits.inputs.unsqueeze(1)
+    a = [circuits.run(samples, torch.full((20, 1), v)) for v in range(60)]
     heard = torch.zeros(2, 4).double()
     for p in range(40):
         for v in range(60):
