@@ -11,7 +11,7 @@ A circuit x -> ReLU(w x + b), layer by layer, with weights and biases of its own
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -94,7 +94,7 @@ def gated(
     return circuits if load is None else _loaded(circuits, positive("load", load))
 
 
-def gated_modules(modules: Sequence[nn.Sequential], **options: object) -> SmallCircuits:
+def gated_modules(modules: Iterable[nn.Sequential], **options: object) -> SmallCircuits:
     """Networks of nn.Linear and nn.ReLU, all of one shape, as T gated circuits.
 
     A last Linear without a ReLU becomes each circuit's own read-out, "output". Other options are
@@ -108,8 +108,9 @@ def gated_modules(modules: Sequence[nn.Sequential], **options: object) -> SmallC
     >>> gated_modules(nets)
     SmallCircuits(T=3, d=10, L=1, read-outs: indicator (1), state (8), output (2), float32)
     """
+    modules = list(modules)
     if not modules:
-        raise ValueError(f"modules={modules!r} is empty; it must hold networks")
+        raise ValueError("modules=[] is empty; it must hold networks")
     linears = [_linears(k, module) for k, module in enumerate(modules)]
     shapes = [[tuple(layer.weight.shape) for layer in net] for net in linears]
     for k, shape in enumerate(shapes):
@@ -229,6 +230,8 @@ def _each(name: str, value: object, w: Float[Tensor, "L T m m"]) -> Float[Tensor
 
 def _linears(k: int, module: nn.Sequential) -> list[nn.Linear]:
     """The linear layers of one network, or a ValueError if it is not Linear, ReLU, Linear, ..."""
+    if not isinstance(module, nn.Sequential):
+        raise ValueError(f"modules[{k}] is {type(module).__name__}; it must be Sequential")
     found = []
     for place, layer in enumerate(module):
         wanted = (nn.Linear, nn.ReLU)[place % 2]
