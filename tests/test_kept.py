@@ -63,7 +63,7 @@ def recomputed(*_: object, **__: object) -> None:
         ("critical", "critical_lines", 33),
         ("redundancy", "redundancy_predicted", 7 * 2 * 20),
         ("ablation", "ablations", 14 * 4),
-        ("frontier", "frontier", 48),
+        ("frontier", "frontier", 60),
         ("exact", "exact_pairs", 7),
         ("exact", "exact_noise", 4 * 2 * 9),
         ("exact", "exact_beyond", 18 * 9),
@@ -171,7 +171,7 @@ def test_a_table_is_stale_when_a_list_behind_it_changes(
 
 @pytest.mark.parametrize(
     ("embedding", "z"),
-    [("post", 1), ("post", 2), ("tuned", 1), ("tuned", 2), ("extrinsic", 2), ("extrinsic_12", 2)],
+    [("post", 1), ("post", 2), ("tuned", 1), ("tuned", 2), ("extrinsic", 2), ("redundant", 2)],
 )
 def test_the_frontier_is_where_the_code_puts_it(kept: ModuleType, embedding: str, z: int) -> None:
     frontier = importlib.import_module("studies.frontier")
@@ -182,8 +182,37 @@ def test_the_frontier_is_where_the_code_puts_it(kept: ModuleType, embedding: str
     for cell in stored.itertuples():
         exponent = round(np.log(cell.T) / np.log(frontier.STEP))
         assert round(frontier.STEP**exponent) == cell.T
-        assert frontier.check(make, exponent, 1000, z)[cell.criterion]
-        assert not frontier.check(make, exponent + 1, 1000, z)[cell.criterion]
+        assert frontier.check(make, exponent, 1000, z, cell.criterion)
+        assert not frontier.check(make, exponent + 1, 1000, z, cell.criterion)
+
+
+@pytest.mark.parametrize("z", [2, 3])
+def test_the_exact_frontier_is_what_can_be_placed(kept: ModuleType, z: int) -> None:
+    frontier = importlib.import_module("studies.frontier")
+    stored = frontier.frontier().query(f"embedding == 'exact' and D == 1000 and z == {z}")
+    assert set(stored.criterion) == {"worst", "mean"}
+    (T,) = set(stored["T"])
+    network = frontier.exact(T, 1000, z, 5)
+    found = cisp.worst_case(network, z=z, samples=500, keep=20, starts=1, progress=False)
+    assert found.error < frontier.ROUNDING
+    with pytest.raises(ValueError, match=f"these are T={T + 1}$"):
+        frontier.exact(T + 1, 1000, z, 5)
+
+
+def test_an_interrupted_table_finds_its_finished_parts_again(
+    kept: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frontier = importlib.import_module("studies.frontier")
+    monkeypatch.setattr(frontier, "finished", lambda: joblib.Memory(tmp_path, verbose=0))
+    monkeypatch.setattr(frontier, "RUNS", {frontier.post: (("mean",), (3,))})
+    for name, value in (("WIDTHS", (100, 200)), ("INPUTS", 20), ("SEEDS", (0,))):
+        monkeypatch.setattr(frontier, name, value)
+    calls: list[int] = []
+    with joblib.parallel_config(backend="threading"):
+        first = frontier.all_lines()
+        monkeypatch.setattr(cisp, "measure", lambda *_, **__: calls.append(1))
+        assert frontier.all_lines().equals(first)
+    assert calls == []
 
 
 def test_rows_of_the_exact_studies_are_what_the_code_gives(kept: ModuleType) -> None:
