@@ -22,7 +22,7 @@ from cisp.wiring import Extrinsic
 
 OFF = 1 / 3  # of what on neurons send: above it, noise wakes neurons that make more noise
 CLOSE = 1.02  # counts of circuits and of neurons are found to 2 %
-WIDEST = 64  # times D, where the search for D_needed ends
+DOUBLED = 5  # times, at most, that D is doubled to find D_needed
 
 WAYS = [
     ("superpose", "prime_steps"),
@@ -76,11 +76,12 @@ def plan(
         found = [(job.foretell(n, count("S", each)), each) for each in S]
         best = min(range(len(found)), key=lambda k: _order(found[k][0].mse), default=-1)
         for k, (told, each) in enumerate(found):
-            row = {"embedding": embedding, "allocation": allocation, "S": each}
-            searched = error is not None and k == best and bool(told.mse >= 0)
-            more = _searched(told.job, n, each, error) if searched else (nan, nan)
-            rows.append({**row, "mse": told.mse, "fits": more[0], "D_needed": more[1]})
-            rows[-1]["note"] = told.note
+            row: dict[str, object] = {"embedding": embedding, "allocation": allocation, "S": each}
+            more = nan, nan
+            if error is not None and k == best and not np.isnan(told.mse):
+                more = _searched(told.job, n, each, error)
+            row |= {"mse": told.mse, "fits": more[0], "D_needed": more[1], "note": told.note}
+            rows.append(row)
     rows.sort(key=lambda row: _order(row["mse"]))  # type: ignore[arg-type]  # a float
     return pd.DataFrame(rows)
 
@@ -149,17 +150,23 @@ class _Told:
     job: _Job
 
 
-def _searched(job: _Job, n: int, S: int, error: float | int | None) -> tuple[float, float]:
+def _searched(job: _Job, n: int, S: int, error: float | int) -> tuple[float, float]:
     """How many circuits stay below the error at n positions, and the D that these T need."""
     T, d, most = job.circuits.T, job.circuits.d, job.capacity(n, S)
 
     def good(T: int, n: int) -> bool:
+        if job.capacity(n, S) < T:
+            return False
         told = job.law(T, n, S)
-        return error is not None and told.mse <= error and told.off <= OFF
+        return told.mse <= error and told.off <= OFF
 
+    job = replace(job, draws=max(job.draws // 4, 2 * job.z))
     fits = _last(2, most, lambda T: good(T, n))
-    narrow = _last(1, WIDEST * n, lambda n: job.capacity(n, S) < T or not good(T, n))
-    return float(fits), float("nan" if narrow == WIDEST * n else (narrow + 1) * d)
+    wide = n
+    while not good(T, wide) and wide < n << DOUBLED:
+        wide *= 2
+    narrow = _last(S, wide, lambda n: not good(T, n))
+    return float(fits), nan if narrow == wide else float((narrow + 1) * d)
 
 
 def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
