@@ -24,7 +24,7 @@ from cisp.experiment import measure, measure_masked
 from cisp.gates import gated, gated_modules, silenced
 from cisp.joined import concatenate
 from cisp.network import Network
-from cisp.plan import plan
+from cisp.plans import plan
 from cisp.readout import among_all, errors, estimates, is_active, mse_active, of_active
 from cisp.rotations import (
     conditional_rotations,
