@@ -79,7 +79,7 @@ class Links:
         for c in range(1, len(law)):
             law[c] = law[c - 1] * (1 - new)
             law[c, ..., 1:] += (law[c - 1] * new)[..., :-1]
-        cdf = torch.from_numpy(law.cumsum(-1))
+        cdf = torch.from_numpy(law.cumsum(-1)).float()
         return cls(crowd, kinds, cdf, _balanced(crowd, law.mean(1)), gen)
 
     def draw(self, size: int, k: int) -> Dealing:

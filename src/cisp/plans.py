@@ -50,7 +50,8 @@ def plan(
     mse: of the active circuits' last read-out, in the last layer, over inputs with z active; nan
         where it is not foretold, for a reason given in `note`.
     fits, D_needed: with `error`, for the best S of each embedding and allocation: how many circuits
-        of this kind stay below that error at this D, and the D at which these do, to 2 %.
+        of this kind stay below that error at this D, and the D at which these do, to 2 %; nan if
+        nothing is foretold at this D.
 
     "superpose_extrinsic" is with silence="auto". At z = 1 it is exact.
 
@@ -70,10 +71,11 @@ def plan(
     count("z", z, high=circuits.T - 1)
     n, error = positions(D, circuits.d), None if error is None else positive("error", error)
     seed = int(np.random.default_rng(rng).integers(2**31))
+    each_S = [count("S", each) for each in S]
     rows: list[dict[str, object]] = []
     for embedding, allocation in WAYS:
         job = _Job(circuits, embedding, allocation, z, count("draws", draws), seed)
-        found = [(job.foretell(n, count("S", each)), each) for each in S]
+        found = [(job.foretell(n, each), each) for each in each_S]
         best = min(range(len(found)), key=lambda k: _order(found[k][0].mse), default=-1)
         for k, (told, each) in enumerate(found):
             row: dict[str, object] = {"embedding": embedding, "allocation": allocation, "S": each}
