@@ -11,7 +11,7 @@ from torch import Tensor
 
 import cisp
 from cisp.crowd import Crowd, Links, meetings
-from cisp.meanfield import dealt, extrinsic
+from cisp.meanfield import extrinsic
 
 PLAIN = cisp.SmallCircuits(w=torch.eye(2).repeat(20, 1, 1), b=-torch.ones(2))
 
@@ -71,16 +71,16 @@ def test_the_extrinsic_network_errs_as_foretold(z: int) -> None:
 
 
 def test_off_neurons_that_leak_are_foretold() -> None:
-    circuits = nets(T=200, L=5)
-    table = cisp.transversal_design(T=200, n=150, S=5)
-    told = dealt(circuits, Crowd.of(table, n=150), z=1, draws=8192, rng=np.random.default_rng(0))
-    network = cisp.superpose(circuits, D=900, S=5, allocate=cisp.transversal_design)
-    ideal = cisp.measure_masked(network, z=1, progress=False).errors
-    ideal = ideal[(ideal.layer == 5) & (ideal.circuits == "active")]
-    found = measured(network, 1)
-    assert found > 1.4 * ideal.mse.iloc[-1]
-    assert told.off > 0.1
-    assert told.mse == pytest.approx(found, rel=0.25)
+    # They make a third of the error; what dealings differ by is 3 % for the mean of four.
+    circuits = nets(T=200)
+    options: dict[str, Any] = {"D": 900, "S": 5, "allocate": cisp.transversal_design}
+    networks = [cisp.superpose(circuits, rng=rng, **options) for rng in range(4)]
+    found = np.mean([measured(network, 1) for network in networks])
+    ideal = cisp.measure_masked(networks[0], z=1, progress=False).errors
+    ideal = ideal[(ideal.layer == 3) & (ideal.circuits == "active")]
+    told = row(circuits, "superpose", "transversal_design", D=900, z=1, S=[5])
+    assert found > 1.3 * ideal.mse.iloc[-1]
+    assert told.mse == pytest.approx(found, rel=0.15)
 
 
 @pytest.mark.parametrize(("z", "layer"), [(2, 1), (3, 1), (2, 3), (3, 3), (1, 3)])

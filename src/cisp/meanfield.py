@@ -39,7 +39,7 @@ def dealt(
         + w_v a_hat_v from each active v on p                                     (6.31, 6.32)
         + 1/S sum over K links of Delta w_u a_hat_v, K ~ Poisson(z (c_p - 1) S^2 q)   (6.27, 6.31)
         + C_pv w_mean a_hat_v from each other active v, C_pv = what W_emb makes of v  (C8.1)
-        + w_u s_u from each inactive u on p, less its mean.
+        + w_u s_u from each of the c_p - 1 other circuits u on p, less its mean.
 
     Inactive circuits go the same way; s_u is their read-out where they should be off. For z < T.
     """
@@ -125,8 +125,11 @@ def _leak_noise(
     gen: Generator,
 ) -> Float[Tensor, "b k S d"]:
     """w_u s_u over the inactive circuits u on a position, less the mean that chi takes away."""
-    some = torch.randint(len(which), (len(which), POOL), generator=gen)
-    noise = _shot(_times(w[which[some]], leak[some]), here.others, gen)
+    sent = _times(w[which], leak).double()
+    upto = torch.cat([sent[:1] * 0, sent, sent]).cumsum(0)  # any c in a row are as good as c drawn
+    start = torch.randint(len(sent), here.others.shape, generator=gen)
+    c = here.others.clamp(max=len(sent))
+    noise = (upto[start + c] - upto[start] - c.unsqueeze(-1) * sent.mean(0)).to(leak)
     noise[:, -1] -= leak.mean(0) @ w.mean(0).T
     return noise
 
