@@ -50,14 +50,16 @@ def plan(
     mse: of the active circuits' last read-out, in the last layer, over inputs with z active; nan
         where it is not foretold, for a reason given in `note`.
     fits, D_needed: with `error`, for the best S of each embedding and allocation: how many circuits
-        of this kind stay below that error at this D, and the D at which these do, to 2 %; nan if
-        nothing is foretold at this D.
+        of this kind stay below that error at this D, and the D at which these do, by the same law
+        (extrinsic circuits with the bias of this D); nan if nothing is foretold at this D.
 
     "superpose_extrinsic" is with silence="auto". At z = 1 it is exact.
 
-    The law (`cisp.meanfield`) draws `draws` active circuits at random, and is as exact as that: to
-    some 3 %, more where few inputs make most of the error. It is claimed for tables whose rows
-    share at most one position, until neurons that should be off send a third of what the others do.
+    The law (`cisp.meanfield`) gives the mean over dealings; single networks differ from it, most of
+    all at z = 1. It draws `draws` active circuits at random, which leaves it some 3 % uncertain. It
+    is claimed to 20 % for tables whose rows share at most one position, until neurons that should
+    be off send a third of what the others do; from there on the plan says so and gives no number.
+    Off neurons of the extrinsic network are taken to stay off at z > 1 as they do at z = 1.
 
     Raises ValueError for circuits without a read-out, a D that d does not divide, z not in 1..T-1,
     and an error that is not positive.
