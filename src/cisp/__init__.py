@@ -24,6 +24,7 @@ from cisp.experiment import measure, measure_masked
 from cisp.gates import gated, gated_modules, silenced
 from cisp.joined import concatenate
 from cisp.network import Network
+from cisp.plans import plan
 from cisp.readout import among_all, errors, estimates, is_active, mse_active, of_active
 from cisp.rotations import (
     conditional_rotations,
@@ -70,6 +71,7 @@ __all__ = [
     "mse_active",
     "of_active",
     "one_relu_rotations",
+    "plan",
     "prime_steps",
     "prime_steps_capacity",
     "random_subsets",
