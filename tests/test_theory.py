@@ -671,6 +671,28 @@ def test_entries_of_the_embedding_matrix_average_over_dealings_as_their_loads_sa
         assert mean[same].mean() == pytest.approx(derived[same].mean(), abs=0.006)
 
 
+def crowded(*, T: int, n: int, S: int) -> Table:
+    """Random rows that take a position of the first fifth four times as often."""
+    weight = np.where(np.arange(n) < n // 5, 4.0, 1.0)
+    waits = np.random.default_rng(0).exponential(size=(T, n)) / weight
+    return np.sort(np.argsort(waits, 1)[:, :S], 1)
+
+
+def test_the_outliers_of_a_network_are_those_that_balance_leaves_its_load() -> None:
+    T, n, S = 2400, 600, 3  # 12 circuits on a position, 0.06 on an entry
+    circuits = cisp.step_indicators(T=T, dtype=torch.float64)
+    network = cisp.superpose(circuits, D=2 * n, S=S, L=2, allocate=crowded, max_overlap=S)
+    values = np.linalg.eigvals(network.W_emb(2).numpy()).real
+    table = network.tables[0].numpy()
+    law = theory.derived_outliers(table, n=n)
+    # -22 and 10; exponents of up to 0.5 count once
+    assert [values.min(), values.max()] == pytest.approx(law, rel=0.08)
+    c = cisp.load(table, n=n)
+    m, v = c.mean(), c.var() / c.mean() ** 2
+    linear = (np.outer(c, c) - (m * (1 + v)) ** 2) / (T * S)
+    assert np.linalg.eigvalsh(linear)[[0, -1]] == pytest.approx(law, rel=1e-9)
+
+
 def joinings(table: Table) -> int:
     """Over v != u: third circuits that hold a position of v and another of u."""
     rows = [{*row} for row in table.tolist()]
