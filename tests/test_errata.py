@@ -28,3 +28,10 @@ def test_what_the_post_means_as_it_prints_it_is_no_slip() -> None:
     # 6.32, where w-bar a is the same for all circuits. 5.10 is an assumption, which fails.
     assert not {"5.10", "6.25", "6.33"} & listed().keys()
     assert sum("an assumption that fails: 5.10" in text for text in texts("errata")) == 1
+
+
+def test_letters_and_words_that_name_another_circuit_or_way_are_listed() -> None:
+    rows = listed()
+    assert "$x_t$ | $x_v$" in rows["6.48"]
+    assert "$a_u$ | $a_v$" in rows["6.49"]
+    assert "from on to off" in rows["6.42"]
