@@ -5,6 +5,13 @@ import re
 from pathlib import Path
 
 BOOK = Path(__file__).parent.parent / "book"
+EQUAL = {  # the numbered equations of section 6 that the post prints with = and nothing else
+    *(f"6.{k}" for k in (5, 7, 8, 9, 10, 11, 15, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30)),
+    *(
+        f"6.{k}"
+        for k in (33, 34, 35, 36, 40, 42, 43, 44, 45, 47, 48, 49, 50, 51, 52, 53, 54, 56, 57)
+    ),
+}
 
 
 def texts(page: str) -> list[str]:
@@ -35,3 +42,17 @@ def test_letters_and_words_that_name_another_circuit_or_way_are_listed() -> None
     assert "$x_t$ | $x_v$" in rows["6.48"]
     assert "$a_u$ | $a_v$" in rows["6.49"]
     assert "from on to off" in rows["6.42"]
+
+
+def test_where_the_book_turns_an_equals_sign_into_an_approximate_one_it_says_so() -> None:
+    labelled = re.compile(r"\$\$(?:(?!\$\$).)*\$\$ \(eq-(6-\d+)\)", re.DOTALL)
+    about = {
+        match[1].replace("-", ".")
+        for page in sorted(BOOK.glob("[01]*.ipynb"))
+        for text in texts(page.stem)
+        for match in labelled.finditer(text)
+        if r"\approx" in match[0]
+    }
+    (row,) = {row for row in listed().values() if r"| $=$ | $\approx$ |" in row}
+    said = {number.replace("-", ".") for number in re.findall(r"eq-([\d-]+)", row)}
+    assert said == about & EQUAL
