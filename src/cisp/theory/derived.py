@@ -69,6 +69,9 @@ def derived_others_w_mean(table: Table, *, n: int, z: int, w_mean_a: float | int
     part, and the mean of what is read, -o with o = S q, is common to the z-1 active circuits.
 
         (z-1) [q + (e^m - 1)/S^2 + 2 m (m+o) V] + (z-1)(z-2) [o^2 + (m+o)^2 V],  times |w-bar a|^2
+
+    Within 10 % on prime steps, for m to 0.3; up to 20 % too high on designs that are not filled up,
+    for m to 0.9; too low by half on a design whose last circuits meet far fewer others, x near -1.
     """
     T, S = table.shape
     q, _ = _overlaps(table, n)
