@@ -6,9 +6,11 @@ from math import gcd, prod
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import cisp
 from cisp import (
     check_table,
     johnson_bound,
@@ -67,13 +69,40 @@ def test_the_capacity_is_exact_and_within_the_johnson_bound(n: int, S: int) -> N
 
 @given(n=st.integers(9, 150), S=st.integers(2, 8), share=st.floats(0, 1))
 def test_up_to_q_squared_loads_differ_by_at_most_one(n: int, S: int, share: float) -> None:
-    q = largest_order(n, S)
-    assume(q)
-    table = transversal_design(T=max(1, round(share * q * q)), n=n, S=S)
+    q, few = largest_order(n, S), 2 * (n // S)
+    assume(q and q * q > few)
+    table = transversal_design(T=few + max(1, round(share * (q * q - few))), n=n, S=S)
     c = load(table, n=n)[: S * q]
     assert c.max() - c.min() <= 1
     classes = len(table) // q
     assert (load(table[: classes * q], n=n)[: S * q] == classes).all() if classes else True
+
+
+@given(n=st.integers(1, 300), S=st.integers(1, 12), share=st.floats(0, 1))
+def test_side_by_side_circuits_do_not_meet(n: int, S: int, share: float) -> None:
+    assume(S <= n)
+    T = max(1, round(share * (n // S)))
+    assert load(transversal_design(T=T, n=n, S=S), n=n).max() == 1
+
+
+@given(n=st.integers(4, 300), S=st.integers(2, 12), share=st.floats(0, 1))
+def test_twice_as_many_meet_as_little_as_can_be(n: int, S: int, share: float) -> None:
+    q = n // S
+    T = min(q + max(1, round(share * q)), 2 * q)
+    assume(q >= S and transversal_design_capacity(n=n, S=S) >= T)
+    c = load(transversal_design(T=T, n=n, S=S), n=n)
+    # T S places on n positions: a position that is taken twice is a pair that meets, and with all
+    # positions taken no fewer can be
+    assert set(c.tolist()) <= {1, 2}
+    assert (c == 2).sum() == T * S - n
+
+
+def test_circuits_side_by_side_do_not_disturb_each_other() -> None:
+    circuits = cisp.conditional_rotations(T=35, rng=0, dtype=torch.float64)
+    allocate = transversal_design
+    network = cisp.superpose(circuits, D=1000, S=7, L=3, rng=1, allocate=allocate)
+    errors = cisp.measure(network, z=2, samples=200, progress=False).errors
+    assert errors.mse.max() < 1e-20  # rounding; 0.02 where they meet
 
 
 @pytest.mark.parametrize(("n", "S"), [(49, 6), (250, 6), (27, 3), (79, 7), (175, 5)])

@@ -85,8 +85,14 @@ def dense_run(network: Network, inputs: Inputs, masked: bool) -> Tensor:
     return torch.stack(A)
 
 
-def brute(network: Network, inputs: Inputs, *, masked: bool = False) -> Measurement:
-    """The three tables with all errors of all inputs at hand, but for the worst inputs."""
+def brute(
+    network: Network, inputs: Inputs, *, masked: bool = False, again: Inputs | None = None
+) -> Measurement:
+    """The three tables with all errors of all inputs at hand, but for the worst inputs.
+
+    again: the same active sets with other inputs, where the standard error is that of the inputs.
+    """
+    second = brute_errors(network, again, masked) if again else {}
     active, a0 = inputs
     A, a = dense_run(network, inputs, masked), network.circuits.run(a0, active)
     batch, z = active.shape
@@ -100,13 +106,17 @@ def brute(network: Network, inputs: Inputs, *, masked: bool = False) -> Measurem
             squared = error.square().sum(-1)  # (batch, T)
             for kind, chosen in (("active", is_on), ("inactive", ~is_on)):
                 each = squared[chosen].reshape(batch, -1)
+                spread = each.mean(1).std()
+                if again:
+                    off = each.mean(1) - second[layer, name, kind]
+                    spread = (off.square().mean() / 2).sqrt()
                 rows.append(
                     {
                         **head,
                         "quantity": name,
                         "circuits": kind,
                         "mse": float(each.mean()),
-                        "mse_stderr": float(each.mean(1).std() / batch**0.5),
+                        "mse_stderr": float(spread / batch**0.5),
                         "worst": float(each.max() ** 0.5),
                         "samples": batch,
                     }
@@ -118,6 +128,21 @@ def brute(network: Network, inputs: Inputs, *, masked: bool = False) -> Measurem
         for block, above in enumerate((A[layer] > 1e-4).double().mean((0, 2)).tolist()):
             parts.append({**head, "block": block, "fraction": above})
     return Measurement(pd.DataFrame(rows), pd.DataFrame(parts), pd.DataFrame(circuits))
+
+
+def brute_errors(
+    network: Network, inputs: Inputs, masked: bool
+) -> dict[tuple[int, str, str], Tensor]:
+    """The squared error of each input, averaged over its active or inactive circuits."""
+    active, a0 = inputs
+    A, a = dense_run(network, inputs, masked), network.circuits.run(a0, active)
+    is_on = torch.zeros(len(active), network.T, dtype=torch.bool).scatter(1, active, True)
+    return {
+        (layer, name, kind): error.square().sum(-1)[chosen].reshape(len(active), -1).mean(1)
+        for layer in range(1, network.L + 1)
+        for name, error in errors(network, A, a, active, layer).items()
+        for kind, chosen in (("active", is_on), ("inactive", ~is_on))
+    }
 
 
 def assert_same(ours: Measurement, theirs: Measurement) -> None:
@@ -281,7 +306,8 @@ def test_one_active_circuit_runs_each_circuit_once(
     monkeypatch.setattr(cisp.experiment, "DRAWN", 8)
     network = rotations()
     found = measure(network, z=1, rng=6)
-    assert sorted(t for active, _ in seen for (t,) in active.tolist()) == list(range(20))
+    once, again = (torch.cat([active for active, _ in seen[k::2]]).flatten() for k in (0, 1))
+    assert once.tolist() == again.tolist() == list(range(20))
     assert set(found.errors.samples) == {20}
     assert set(found.circuits.samples) == {1}
     row = found.errors.query("layer == 1 and quantity == 'indicator' and circuits == 'inactive'")
@@ -294,11 +320,32 @@ def test_all_pairs_run_once(monkeypatch: pytest.MonkeyPatch, seen: list[Inputs])
     monkeypatch.setattr(cisp.experiment, "DRAWN", 50)
     network = rotations()
     found = measure(network, z=2, samples="all", rng=6)
-    active, a0 = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    once, again = ([torch.cat(parts) for parts in zip(*seen[k::2], strict=True)] for k in (0, 1))
+    active, a0 = once
     assert sorted(map(sorted, active.tolist())) == list(map(list, combinations(range(20), 2)))
     assert set(found.circuits.samples) == {19}
-    assert_same(found, brute(network, (active, a0)))
-    assert len(torch.unique(a0[..., 2])) == a0[..., 2].numel()  # lots draw afresh
+    assert torch.equal(again[0], active)
+    assert_same(found, brute(network, (active, a0), again=(active, again[1])))
+    drawn = torch.cat([a0, again[1]])[..., 2]
+    assert len(torch.unique(drawn)) == drawn.numel()  # lots draw afresh
+
+
+@pytest.mark.parametrize(("z", "samples"), [(1, None), (2, "all"), (2, 150)])
+def test_the_standard_error_is_the_spread_over_seeds_of_the_inputs(
+    z: int, samples: int | Literal["all"] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cisp.experiment, "AGAIN", 60)  # of 190 pairs, 64 again
+    network = rotations(L=3)
+    runs = [measure(network, z=z, samples=samples, rng=seed).errors for seed in range(60)]
+    spread = np.std([run.mse for run in runs], axis=0, ddof=1)
+    stderr = np.mean([run.mse_stderr**2 for run in runs], axis=0) ** 0.5
+    where = runs[0].quantity == "rotation"
+    if samples != 150:  # indicators do not depend on the inputs
+        assert stderr[~where].max() < 1e-8 > spread[~where].max()
+    some = where & (spread > 1e-8)
+    assert some.sum() >= 4
+    # a spread over 60 seeds is known to 1/sqrt(118) = 9 %; heavy tails and 12 rows ask for more
+    assert spread[some] / stderr[some] == pytest.approx(np.ones(some.sum()), abs=0.3)
 
 
 def test_active_sets_are_uniform_over_all_pairs(seen: list[Inputs]) -> None:

@@ -38,10 +38,13 @@ def transversal_design(*, T: int, n: int, S: int) -> Int[np.ndarray, "T S"]:
     If they meet in groups x and y, then (k - k') (x - y) = 0; as 0 < |x - y| < S and nothing below
     S but 1 divides q, k = k' and so r = r'. The q circuits of one k are disjoint and use all S q
     positions (a parallel class): with q the largest there is with S q <= n, the loads of these
-    positions differ by at most 1 for every T <= q^2. For more circuits, positions beyond S q join
-    the last group, and as no two positions of a group are in one row yet, every group is filled in
-    the same way. A q with S q > n serves if it places more then: the last group is short, and
-    circuits that would need its missing positions are left out.
+    positions differ by at most 1 for every T <= q^2.
+
+    Two classes need only q >= S. So up to 2 (n // S) circuits q is n // S, whatever divides it, and
+    as few circuits meet as can: none where T S <= n. For more than q^2 circuits, positions beyond
+    S q join the last group, and as no two positions of a group are in one row yet, every group is
+    filled in the same way. A q with S q > n serves if it places more then: the last group is short,
+    and circuits that would need its missing positions are left out.
 
     Raises ValueError if T is beyond `transversal_design_capacity`.
 
@@ -100,17 +103,35 @@ def _fits(q: int, S: int) -> bool:
 
 def _rows(T: int, n: int, S: int) -> Int[np.ndarray, "T S"]:
     """T rows: parallel classes, then those in the last group, then those in all others in turn."""
+    q = n // S
+    if T <= q or (T <= 2 * q and S <= q):
+        return _few(T, n, S)
     q = _whole(n, S)
     q = q if T <= q * q else _plan(n, S)[1]
-    if not q:
-        return np.arange(n // S * S).reshape(-1, S)[:T]
     last = n - (S - 1) * q
     size = min(q, last)
-    a, c = np.divmod(np.arange(min(T, q * size)), size)
-    rows = np.stack([x * q + (c + a * (S - 1 - x)) % q for x in range(S)], 1)
+    rows = _classes(min(T, q * size), q, size, S)
     if T > len(rows):
         of_last = (S - 1) * q + _rows(_plan(last, S)[0], last, S)
         of_group = _rows(_plan(q, S)[0], q, S)
         of_groups = of_group[:, None, :] + q * np.arange(S - 1)[:, None]
         rows = np.concatenate([rows, of_last, of_groups.reshape(-1, S)])[:T]
+    return rows
+
+
+def _classes(T: int, q: int, size: int, S: int) -> Int[np.ndarray, "T S"]:
+    """T rows on S groups of q, in classes of the same k; of each class the first `size`."""
+    k, r = np.divmod(np.arange(T), size)
+    return np.stack([x * q + (r + k * (S - 1 - x)) % q for x in range(S)], 1)
+
+
+def _few(T: int, n: int, S: int) -> Int[np.ndarray, "T S"]:
+    """At most two classes, on groups as large as fit; the first row that meets takes what is left.
+
+    Side by side if T S <= n. Else each position is in one row or two, so that T S - n pairs meet.
+    """
+    q = n // S
+    rows = _classes(T, q, q, S)
+    if T > q:
+        rows[q] = [*rows[q, n - S * q :], *range(S * q, n)]
     return rows

@@ -26,7 +26,11 @@ FITTING = 2**22  # the most entries of an array (T, d, batch) unless batch is gi
 
 ONE_AT_A_TIME = Lock()  # torch's number of threads belongs to the whole process
 
+AGAIN = 512  # of a run of every active set, about so many are run with a second a^0
+
 Lot = tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z d"]]
+Again = tuple[Int[Tensor, "again z"], Float[Tensor, "again z d"]]
+Part = tuple[Lot, Again | None, slice]  # inputs; some of their active sets again, and which
 
 
 def measure(
@@ -42,9 +46,10 @@ def measure(
     """Errors of all T read-outs in all layers over many inputs with z active circuits.
 
     Active sets are drawn uniformly without replacement. samples="all" runs every set once, as does
-    leaving it out at z = 1. Inputs are streamed: memory grows with `batch` (by default what suits
-    the cache), not with `samples`, and results depend on `batch` by rounding alone. progress: a bar
-    if True, none if False, by default where the output is a terminal.
+    leaving it out at z = 1; some sets then run with a second a^0, which enters the standard error
+    alone. Inputs are streamed: memory grows with `batch` (by default what suits the cache), not
+    with `samples`, and results depend on `batch` by rounding alone. progress: a bar if True, none
+    if False, by default where the output is a terminal.
 
     z may vary from input to input: {1: 0.7, 2: 0.3} draws it for each, and the tables have rows for
     each z, with how many inputs it came to in `samples`.
@@ -111,10 +116,10 @@ def _measure(
         raise ValueError(f'samples=None needs z=1, but z={z}; give a number of inputs or "all"')
     total = comb(network.T, z) if every else count("samples", samples)
     network = network if device is None else _on_device(network, device)
-    lots = _all_lots(network, z, rng) if every else _drawn_lots(network, z, total, rng)
+    lots = _all_lots(network, z, total, rng) if every else _drawn_lots(network, z, total, rng)
     tally = Tally(network, z)
     with tqdm(total=total, unit="inputs", **shown(progress)) as bar:
-        for part in _in_threads(lambda lot: _run_lot(network, lot, batch, keep, tally.worst), lots):
+        for part in _in_threads(lambda x: _run_lot(network, *x, batch, keep, tally.worst), lots):
             tally.merge(part)
             bar.update(part.samples)
     return tally.result()
@@ -151,25 +156,43 @@ def _on_device(network: Network, device: torch.device | str) -> Network:
 def _run_lot(
     network: Network,
     lot: Lot,
+    again: Again | None,
+    some: slice,
     batch: int,
     keep: Callable[[Network, Tensor], Tensor | None],
     worst: np.ndarray,
 ) -> Tally:
-    """The tally of one lot of inputs, run in batches; cases no worse than `worst` are not noted."""
-    active, a0 = lot
-    tally = Tally(network, active.shape[1])
+    """The tally of one lot of inputs; cases no worse than `worst` are not noted."""
+    tally = Tally(network, lot[0].shape[1])
     tally.worst = worst.copy()
     with torch.no_grad():
-        a = network.circuits.run(a0, active)[1:]
-        for start in range(0, len(active), batch):
-            some = slice(start, start + batch)
-            A0 = network.embed(a0[some], active[some]).permute(2, 1, 0)
-            stream = network.stream(A0, keep(network, active[some]))
-            tally.add(stream, a[:, some], active[some], a0[some])
+        found = _run(network, lot, batch, keep, tally)
+        if again:
+            other = _run(network, again, batch, keep, Tally(network, tally.z))
+            tally.compare(torch.cat(list(found), -1)[..., some], torch.cat(list(other), -1))
+        else:
+            deque(found, maxlen=0)  # nothing is held on to
     return tally
 
 
-def _in_threads(function: Callable[[Lot], Tally], lots: Iterator[Lot]) -> Iterator[Tally]:
+def _run(
+    network: Network,
+    lot: Lot,
+    batch: int,
+    keep: Callable[[Network, Tensor], Tensor | None],
+    tally: Tally,
+) -> Iterator[Float[Tensor, "layers quantities 2 some"]]:
+    """The squared errors of each input, run in batches and added to the tally."""
+    active, a0 = lot
+    a = network.circuits.run(a0, active)[1:]
+    for start in range(0, len(active), batch):
+        some = slice(start, start + batch)
+        A0 = network.embed(a0[some], active[some]).permute(2, 1, 0)
+        stream = network.stream(A0, keep(network, active[some]))
+        yield tally.add(stream, a[:, some], active[some], a0[some])
+
+
+def _in_threads(function: Callable[[Part], Tally], lots: Iterator[Part]) -> Iterator[Tally]:
     """The function's results in order, from as many threads as torch uses.
 
     A lot in each thread, torch within it on one, is faster than one lot after another with torch on
@@ -192,18 +215,19 @@ def _in_threads(function: Callable[[Lot], Tally], lots: Iterator[Lot]) -> Iterat
             torch.set_num_threads(threads)
 
 
-def _drawn_lots(network: Network, z: int, total: int, rng: Seed) -> Iterator[Lot]:
+def _drawn_lots(network: Network, z: int, total: int, rng: Seed) -> Iterator[Part]:
     rng = np.random.default_rng(rng)
     for start in range(0, total, DRAWN):
-        yield network.sample(batch=min(DRAWN, total - start), z=z, rng=rng)
+        yield network.sample(batch=min(DRAWN, total - start), z=z, rng=rng), None, slice(0)
 
 
-def _all_lots(network: Network, z: int, rng: Seed) -> Iterator[Lot]:
+def _all_lots(network: Network, z: int, total: int, rng: Seed) -> Iterator[Part]:
     rng = np.random.default_rng(rng)
-    sets = combinations(range(network.T), z)
+    (second,), stride = rng.spawn(1), -(-total // AGAIN)
+    sets, draw = combinations(range(network.T), z), network.circuits.sample_inputs
     while rows := list(islice(sets, DRAWN)):
         active = torch.tensor(rows, device=network.tables.device)
-        yield (
-            active,
-            network.circuits.sample_inputs(batch=len(rows), z=z, rng=rng, active=active),
-        )
+        some = slice(int(second.integers(min(stride, len(rows)))), None, stride)
+        picked = active[some]
+        again = picked, draw(batch=len(picked), z=z, rng=second, active=picked)
+        yield (active, draw(batch=len(rows), z=z, rng=rng, active=active)), again, some

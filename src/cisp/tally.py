@@ -19,9 +19,10 @@ class Measurement:
     """Error statistics of a network over many inputs, as tidy tables.
 
     errors: z, layer, quantity, circuits ("active" or "inactive"), mse (mean squared norm of
-        estimate minus truth, 4.1 and 4.2), mse_stderr (standard error over inputs), worst (largest
-        norm over circuits and inputs), samples (inputs), worst_circuit, worst_active, worst_a0: the
-        circuit, and the input (active circuits and their a^0) that gave the worst.
+        estimate minus truth, 4.1 and 4.2), mse_stderr (its standard error, from one seed of the
+        inputs to another: with every active set run once it is that of their a^0 alone), worst
+        (largest norm over circuits and inputs), samples (inputs), worst_circuit, worst_active,
+        worst_a0: the circuit, and the input (active circuits and their a^0) that gave the worst.
     activity: z, layer, block, fraction of the block's neurons above 1e-4.
     circuits: z, layer, quantity, circuit, mse, samples: each circuit where it is active.
     """
@@ -46,7 +47,8 @@ class Tally:
         self.rows = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
         shape = (network.L, len(self.names), 2)
         self.samples = 0
-        self.sums, self.squares = self.maps.new_zeros(2, *shape, dtype=torch.float64)
+        self.sums, self.squares, self.within = self.maps.new_zeros(3, *shape, dtype=torch.float64)
+        self.pairs = 0
         self.worst = np.full(shape, -1.0)
         self.where: dict[tuple[int, int, int], tuple[int, Tensor, Tensor]] = {}
         self.on = self.sums.new_zeros(network.L, network.d)
@@ -59,8 +61,11 @@ class Tally:
         a: Float[Tensor, "layers batch z d"],
         active: Int[Tensor, "batch z"],
         a0: Float[Tensor, "batch z d"],
-    ) -> None:
-        """Take in one batch: what `Network.stream` yields, and the oracle's a^1..a^L."""
+    ) -> Float[Tensor, "layers quantities 2 batch"]:
+        """Take in one batch: what `Network.stream` yields, and the oracle's a^1..a^L.
+
+        Returns the squared errors of each input, averaged over its active or inactive circuits.
+        """
         inputs = torch.arange(len(active), device=active.device).unsqueeze(1)
         on, picked, totals, kind = [], [], [], self.maps.dtype
         for layer, (A, gathered) in enumerate(stream):
@@ -93,6 +98,16 @@ class Tally:
             if top > self.worst[layer, q, 0]:
                 at, place = divmod(int(of_active[layer, q].argmax()), self.z)
                 self._note((layer, q, 0), float(top), int(active[at, place]), active[at], a0[at])
+        return per_input
+
+    def compare(
+        self,
+        one: Float[Tensor, "layers quantities 2 pairs"],
+        other: Float[Tensor, "layers quantities 2 pairs"],
+    ) -> None:
+        """Take in what two inputs of the same active sets gave: their variance within a set."""
+        self.within += (one - other).square().sum(-1) / 2
+        self.pairs += one.shape[-1]
 
     def _true(self, a: Tensor, active: Tensor) -> Float[Tensor, "layers batch z k"]:
         if self.maps.ndim == 2:
@@ -107,7 +122,7 @@ class Tally:
 
     def merge(self, later: "Tally") -> None:
         """Add the sums of a later part of the same run."""
-        for name in ("samples", "sums", "squares", "on", "each", "times"):
+        for name in ("samples", "sums", "squares", "within", "pairs", "on", "each", "times"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
         for key, (circuit, active, a0) in later.where.items():
             if later.worst[key] > self.worst[key]:
@@ -117,8 +132,11 @@ class Tally:
         """The tables of a finished run."""
         errors, circuits = [], []
         mean = self.sums / self.samples
-        variance = (self.squares / self.samples - mean.square()).clamp(min=0)
-        stderr = (variance / (self.samples - 1)).sqrt()  # nan for a single input
+        if self.pairs:
+            stderr = (self.within / self.pairs / self.samples).sqrt()
+        else:
+            variance = (self.squares / self.samples - mean.square()).clamp(min=0)
+            stderr = (variance / (self.samples - 1)).sqrt()  # nan for a single input
         unknown = (-1, torch.zeros(0, dtype=torch.int64), torch.zeros(0))  # where errors are nan
         for row, q, k in np.ndindex(*self.worst.shape):
             if k == 1 and self.z == self.T:

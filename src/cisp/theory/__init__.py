@@ -13,6 +13,7 @@ from cisp.theory.derived import (
     derived_noise_return,
     derived_noise_variance,
     derived_others_w_mean,
+    derived_outliers,
     derived_rotation_active,
     derived_self_adjacent,
 )
@@ -57,6 +58,7 @@ __all__ = [  # noqa: RUF022  # by part
     "derived_noise_return",
     "derived_critical_exponent",
     "derived_embedding_mean",
+    "derived_outliers",
     "derived_extrinsic_active",
     "derived_exact_probability",
     # evolution

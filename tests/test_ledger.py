@@ -1,0 +1,56 @@
+"""Every row of the ledger says for which networks it speaks."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+BOOK = Path(__file__).parent.parent / "book"
+SIZE = r"\b[TDnq]=|\(D, T\)|\d circuits|400 pairs"
+NEEDED = {  # of a law of this book on the errors of a network
+    "sizes": SIZE,
+    "redundancy": r"\bS=",
+    "active circuits": r"\bz ?=",
+    "table": r"prime steps|design",
+}
+
+
+def rows(pages: str) -> list[dict[str, str]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BOOK))
+        claims = importlib.import_module("claims")
+    return [row for page in sorted(BOOK.glob(pages)) for row in claims.entries(page)]
+
+
+def missing(row: dict[str, str]) -> list[str]:
+    """What a row of a law should say of its domain, and does not."""
+    said = f"{row['where']}, {row['says']}"
+    return [name for name, pattern in NEEDED.items() if not re.search(pattern, said)]
+
+
+def test_every_row_names_a_size() -> None:
+    found = rows("*.ipynb")
+    assert len(found) > 100
+    assert [(r["equation"], r["where"]) for r in found if not re.search(SIZE, r["where"])] == []
+
+
+def test_a_law_of_this_book_names_sizes_redundancy_active_circuits_and_table() -> None:
+    laws = [
+        row
+        for row in rows("*.ipynb")
+        if re.fullmatch(r"C([789]|10)\.[123]|C12\.4", row["equation"])
+    ]
+    laws = [row for row in laws if not row["page"].startswith("13")]
+    assert len(laws) > 30
+    assert {(r["equation"], r["says"], r["where"]): m for r in laws if (m := missing(r))} == {}
+
+
+def test_c9_2_has_a_row_for_each_number_of_active_circuits() -> None:
+    found = {row["where"] for row in rows("09*.ipynb") if row["equation"] == "C9.2"}
+    assert sorted(re.findall(r"\bz=(\d)", " ".join(found))) == ["1", "2", "3", "4"]
+
+
+def test_c8_1_has_rows_for_prime_steps_and_for_designs_filled_up_or_not() -> None:
+    found = {row["where"].split(",")[0] for row in rows("08*.ipynb") if row["equation"] == "C8.1"}
+    assert found == {"prime steps", "designs", "a filled design"}
