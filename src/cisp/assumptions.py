@@ -87,7 +87,7 @@ def inactive_stay_zero(circuits: SmallCircuits) -> Finding:
 
     From a = 0 the next activations are ReLU(b), which is 0 exactly if no bias is positive.
     """
-    margin = float(-circuits.b.max())
+    margin = float(0 - circuits.b.max())  # no minus before a 0
     return Finding(
         "3", margin >= 0, margin, "least -b, distance of a resting neuron from switching on"
     )
