@@ -88,7 +88,8 @@ def samples(inputs: object, w: Tensor, width: int | None = None) -> Inputs | Non
 def finite(name: str, value: object) -> Tensor:
     """The value as a floating tensor, or a ValueError that names it if it holds nan or inf."""
     try:
-        tensor = torch.as_tensor(value)
+        exact = torch.float64 if isinstance(value, float) else None  # all its digits
+        tensor = torch.as_tensor(value, dtype=exact)
     except (TypeError, ValueError, RuntimeError):
         told = repr(value) if len(repr(value)) < 200 else f"a {type(value).__name__}"
         raise ValueError(f"{name}={told} is not allowed; it must be an array of numbers") from None
