@@ -1,5 +1,6 @@
 """Bad input raises a ValueError that names the argument, its value and what is allowed."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import cisp
 from cisp.assumptions import biases_agree, few_are_active, noise_is_not_amplified
@@ -70,6 +71,28 @@ def calling(**changes: Any) -> object:
         **changes,
     }
     return with_calls(given.pop("network"), given.pop("calls"), **given)
+
+
+def gate(**changes: Any) -> cisp.SmallCircuits:
+    given: dict[str, Any] = {"w": torch.ones(2, 3, 4, 4), "b": torch.ones(2, 3, 4), **changes}
+    return cisp.gated(given.pop("w"), given.pop("b"), **given)
+
+
+def net(*sizes: int, last: nn.Module | None = None) -> nn.Sequential:
+    parts: list[nn.Module] = []
+    for into, out in itertools.pairwise(sizes):
+        parts += [nn.Linear(into, out), nn.ReLU()]
+    return nn.Sequential(*parts[:-1], *([] if last is None else [last]))
+
+
+def _with_nan(module: nn.Sequential) -> nn.Sequential:
+    with torch.no_grad():
+        next(module.parameters())[0, 0] = torch.nan
+    return module
+
+
+def parts_with(**changes: Any) -> object:
+    return cisp.concatenate([gate(), gate(**changes)])
 
 
 ERRORS = pd.DataFrame({"quantity": ["indicator", "rotation"] * 5, "z": range(10)})
@@ -272,6 +295,129 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
     "vectors of no layer": (
         lambda: cisp.vectors(np.zeros((0, 5, 2), dtype=int), n=4),
         "table has shape (0, 5, 2) and dtype int64; it must be (T, S) integers",
+    ),
+    # gated circuits
+    "gated weights with nan": (
+        lambda: gate(w=torch.full((2, 3, 4, 4), torch.nan)),
+        "w[0] holds nan; its entries must be finite",
+    ),
+    "gated biases with inf": (
+        lambda: gate(b=torch.full((2, 3, 4), torch.inf)),
+        "b[0] holds inf; its entries must be finite",
+    ),
+    "gated weights that do not follow each other": (
+        lambda: gate(w=[torch.ones(3, 5, 2), torch.ones(3, 4, 4)], b=[torch.ones(3, 5)] * 2),
+        "w[1] has shape (3, 4, 4) and b[1] (3, 5); they must be (3, m, 5) and (3, m)",
+    ),
+    "gated circuits of another number in a layer": (
+        lambda: gate(w=[torch.ones(3, 4, 4), torch.ones(2, 4, 4)]),
+        "w[1] has shape (2, 4, 4) and b[1] (3, 4); they must be (3, m, 4) and (3, m)",
+    ),
+    "one gated layer, not in a list": (
+        lambda: gate(w=torch.ones(3, 4, 4), b=torch.ones(3, 4)),
+        "w[0] has shape (4, 4) and b[0] (4,); they must be (T, m, m) and (T, m)",
+    ),
+    "gated weights without biases": (
+        lambda: gate(b=torch.ones(1, 3, 4)),
+        "w has 2 layers and b 1; they must agree, none 0",
+    ),
+    "a silencer of 0": (
+        lambda: gate(bias=0.0),
+        "bias=0 is not allowed; it must be positive",
+    ),
+    "a silencer for some neurons only": (
+        lambda: gate(bias=torch.tensor([1.0, 1, -0.25, 1])),
+        "bias=-0.25 is not allowed; it must be positive",
+    ),
+    "silencers for other neurons": (
+        lambda: gate(bias=torch.ones(3)),
+        "bias has shape (3,); it must be a number, (4,) or (2, 4)",
+    ),
+    "a silencer in words": (
+        lambda: gate(bias="large"),
+        "bias='large' is not allowed; it must be an array of numbers",
+    ),
+    "a negative bound of signs": (
+        lambda: gate(signed=-1.0),
+        "signed=-1 is not allowed; it must not be negative",
+    ),
+    "a load of 0": (
+        lambda: gate(load=0),
+        "load=0 is not allowed; load must be a positive number",
+    ),
+    "outputs of other circuits": (
+        lambda: gate(outputs=(torch.ones(2, 1, 4), torch.ones(2, 1))),
+        "outputs has the shapes (2, 1, 4) and (2, 1); they must be (3, k, 4) and (3, k)",
+    ),
+    "gated inputs of another width": (
+        lambda: gate(inputs=torch.ones(7, 6)),
+        "inputs has shape (7, 6); it must be (N, 4) or (3, N, 4), "
+        "or a function of (batch, z, active, rng)",
+    ),
+    "no modules": (
+        lambda: cisp.gated_modules([]),
+        "modules=[] is empty; it must hold networks",
+    ),
+    "modules of unequal shapes": (
+        lambda: cisp.gated_modules([net(2, 8, 1), net(2, 7, 1)]),
+        "modules[1] has weights [(7, 2), (1, 7)], modules[0] [(8, 2), (1, 8)]; they must be alike",
+    ),
+    "modules of unequal depth": (
+        lambda: cisp.gated_modules([net(2, 8, 1), net(2, 8, 1, last=nn.ReLU())]),
+        "modules[1] has weights [(8, 2), (1, 8)], modules[0] [(8, 2), (1, 8)]; they must be alike",
+    ),
+    "a module with another activation": (
+        lambda: cisp.gated_modules([net(2, 8, last=nn.Tanh())]),
+        "modules[0][1] is Tanh; it must be ReLU: circuits are Linear, ReLU, Linear, ReLU, ...",
+    ),
+    "a module with a layer that is not known": (
+        lambda: cisp.gated_modules([nn.Sequential(nn.Conv1d(1, 1, 3), nn.ReLU())]),
+        "modules[0][0] is Conv1d; it must be Linear: circuits are Linear, ReLU, Linear, ReLU, ...",
+    ),
+    "two linear layers in a row": (
+        lambda: cisp.gated_modules([net(2, 8, last=nn.Linear(8, 1))]),
+        "modules[0][1] is Linear; it must be ReLU: circuits are Linear, ReLU, Linear, ReLU, ...",
+    ),
+    "a module that is none": (
+        lambda: cisp.gated_modules([nn.Linear(2, 2)]),  # type: ignore[list-item]
+        "modules[0] is Linear; it must be Sequential",
+    ),
+    "a module without a ReLU": (
+        lambda: cisp.gated_modules([net(2, 1)]),
+        "modules[0] has no ReLU; a circuit needs at least one Linear and ReLU",
+    ),
+    "a module without layers": (
+        lambda: cisp.gated_modules([nn.Sequential()]),
+        "modules[0] is empty; it must hold Linear and ReLU",
+    ),
+    "a module with nan": (
+        lambda: cisp.gated_modules([_with_nan(net(2, 8, 1))]),
+        "w[0] holds nan; its entries must be finite",
+    ),
+    "another silencer for circuits that have no gate": (
+        lambda: cisp.silenced(circuits(), torch.ones(5, 2)),
+        "circuits have the read-outs []; to raise a gate they need one named 'indicator'",
+    ),
+    "no circuits in one": (
+        lambda: cisp.concatenate([]),
+        "parts=[] is empty; it must hold circuits",
+    ),
+    "circuits of two depths in one": (
+        lambda: parts_with(w=torch.ones(3, 3, 4, 4), b=torch.ones(3, 3, 4)),
+        "parts[0] and parts[1] differ in L; they must agree",
+    ),
+    "circuits of two silencers in one": (
+        lambda: parts_with(bias=2.0),
+        "parts[0] and parts[1] differ in b; they must agree",
+    ),
+    "circuits with other read-outs in one": (
+        lambda: parts_with(outputs=(torch.ones(3, 1, 4), torch.ones(3, 1))),
+        "parts[0] has the read-outs {'indicator': 1, 'state': 4}, "
+        "parts[1] {'indicator': 1, 'state': 4, 'output': 1}",
+    ),
+    "samples and none in one": (
+        lambda: parts_with(inputs=torch.ones(7, 4)),
+        "parts draw inputs in different ways; give each as many samples, inputs=",
     ),
     # inputs and activations
     "z above T": (lambda: build().sample(batch=2, z=7), a_count("z", 7, "in 1..6")),

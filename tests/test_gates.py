@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import cisp
 from cisp import SmallCircuits, gated, gated_modules
+from cisp.assumptions import inactive_stay_zero
 
 BOOK = Path(__file__).parent.parent / "book"
 
@@ -57,6 +58,16 @@ def last(circuits: SmallCircuits, x: Tensor, name: str = "state") -> Tensor:
     return circuits.quantities(a[-1], everyone(circuits))[name][0]
 
 
+def test_a_silencer_given_as_a_number_keeps_its_digits() -> None:
+    assert gated(*layers(1, [2, 2], 0), bias=0.1).b[0, 2:].tolist() == [-0.1, -0.1]
+
+
+def test_a_first_layer_without_a_bias_is_not_said_to_rest_below_zero() -> None:
+    finding = inactive_stay_zero(gated(*layers(1, [2, 2], 0), load=1))
+    assert finding.holds
+    assert str(finding).endswith(" = 0.000")
+
+
 @given(T=st.integers(1, 4), sizes=widths, beta=betas, seed=seeds)
 def test_the_gated_circuit_is_the_plain_one_when_on(
     T: int, sizes: list[int], beta: float, seed: int
@@ -72,7 +83,13 @@ def test_the_gated_circuit_is_the_plain_one_when_on(
     assert not found[:, sizes[-1] :].any()  # what fills a layer up
 
 
-@given(T=st.integers(1, 4), sizes=widths, beta=betas, share=st.floats(0, 0.999), seed=seeds)
+@given(
+    T=st.integers(1, 4),
+    sizes=widths,
+    beta=betas,
+    share=st.sampled_from([0.0, 0.5, 0.99, 1 - 1e-9]),
+    seed=seeds,
+)
 def test_the_gated_circuit_is_zero_for_noise_below_the_silencer_when_off(
     T: int, sizes: list[int], beta: float, share: float, seed: int
 ) -> None:
@@ -82,7 +99,8 @@ def test_the_gated_circuit_is_zero_for_noise_below_the_silencer_when_off(
     for k, matrix in enumerate(w):
         noise = torch.from_numpy(draw.normal(size=(T, matrix.shape[2])))
         push = torch.einsum("tij,tj->ti", matrix, noise)
-        noise *= share * beta / push.abs().amax(1, keepdim=True)
+        largest = push.gather(1, push.abs().argmax(1, keepdim=True))
+        noise *= share * beta / largest  # the strongest push is upwards
         a = torch.zeros(T, circuits.d).double()
         a[:, 2 : 2 + matrix.shape[2]] = noise
         own, bias = circuits.at(k + 1)
@@ -363,9 +381,7 @@ def test_another_silencer_leaves_an_active_circuit_as_it_is(more: float, seed: i
 
 def test_trained_networks_alone_are_exact_in_a_narrow_network() -> None:
     torch.manual_seed(0)
-    nets = [
-        nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1)).double() for _ in range(100)
-    ]
+    nets = [nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1)).double() for _ in range(100)]
     circuits = gated_modules(nets, load=1)
     network = cisp.superpose_extrinsic(circuits, D=500, S=4, silence="auto")
     errors = cisp.measure(network, z=1).errors
