@@ -2,6 +2,7 @@
 
 import importlib
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,10 +31,7 @@ Layers = tuple[list[Tensor], list[Tensor]]
 
 def layers(T: int, sizes: list[int], seed: int, scale: float = 1.0) -> Layers:
     draw = np.random.default_rng(seed)
-    w = [
-        torch.from_numpy(draw.normal(0, scale, (T, out, into)))
-        for into, out in zip(sizes, sizes[1:], strict=False)
-    ]
+    w = [torch.from_numpy(draw.normal(0, scale, (T, out, into))) for into, out in pairwise(sizes)]
     return w, [torch.from_numpy(draw.normal(size=(T, out))) for out in sizes[1:]]
 
 
@@ -192,7 +190,7 @@ def test_gated_modules_are_the_modules(depth: int, read: bool, seed: int) -> Non
     nets = []
     for t in range(3):
         parts: list[nn.Module] = []
-        for into, out in zip(sizes, sizes[1:], strict=False):
+        for into, out in pairwise(sizes):
             parts += [nn.Linear(into, out, bias=t == 0), nn.ReLU()]
         nets.append(nn.Sequential(*parts, *([nn.Linear(sizes[-1], 2)] if read else [])).double())
     if len(set(sizes[1:])) > 1:
