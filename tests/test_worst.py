@@ -129,3 +129,8 @@ def test_any_quantity_or_the_activations_can_be_asked_for() -> None:
     found = cisp.worst_case(cisp.superpose(bare, D=24, S=3), z=2, progress=False)
     assert found.quantity == "activations"
     assert np.isfinite(found.error)
+
+
+def test_enough_may_be_a_whole_number() -> None:
+    found = cisp.worst_case(posts(40, D=200), z=2, steps=0, enough=1, progress=False)
+    assert found.error >= 1

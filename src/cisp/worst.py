@@ -128,7 +128,7 @@ def worst_case(
         count("steps", steps, low=0),
         count("swaps", swaps, low=0),
     )
-    stop = inf if enough is None else positive("enough", enough) ** 2
+    stop = inf if enough is None else float(positive("enough", enough)) ** 2
     lots = _every(network, z, rng) if samples == "all" else _drawn(network, z, total, rng)
     with tqdm(total=total, unit="sets", **shown(progress)) as bar, torch.no_grad():
         found, scanned = _scan(target, lots, keep, stop, bar)
