@@ -1,6 +1,7 @@
 """The check that one circuit alone wakes nobody, against dense weights and every pair."""
 
 import re
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -166,3 +167,17 @@ def test_of_states_that_are_drawn_hardly_any_leaks_beyond_the_least_silence() ->
     found = cisp.rows(found, circuits="active")
     assert found.worst.max() < 0.02  # of states of size 1
     assert found.mse.max() < 1e-8
+
+
+def test_a_bias_of_all_layers_is_named_once_where_most_leaks() -> None:
+    circuits = conditional_rotations(T=100, rng=0, bias=0.3, dtype=torch.float64)
+    with pytest.raises(ValueError, match="must be at most") as error:
+        cisp.superpose_extrinsic(circuits, D=200, S=4)
+    assert re.findall(r"b\[(\d)\]=-0\.3 in", str(error.value)) == ["2", "3"]
+
+
+@pytest.mark.parametrize("silence", ["given", "auto"])
+def test_a_single_layer_leaks_nothing(silence: Literal["given", "auto"]) -> None:
+    circuits = conditional_rotations(T=20, rng=0).with_layers(1)
+    network = cisp.superpose_extrinsic(circuits, D=100, S=3, silence=silence)
+    assert torch.equal(network.circuits.b.reshape(-1, 4)[0], circuits.b)

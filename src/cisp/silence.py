@@ -54,6 +54,8 @@ def check_silence(network: Network, rng: Seed) -> None:
         )
     loudest = loudest_outside(network, tiny - bias, rng)
     over = bias + loudest.heard > tiny
+    if network.b.ndim == 1:  # one bias for all layers, named where it is heard most
+        over &= torch.arange(len(bias)).unsqueeze(1) == loudest.heard.round(decimals=6).argmax(0)
     if bool(over.any()):
         _refuse(loudest, bias, over)
 
@@ -85,30 +87,37 @@ def loudest_outside(
     """
     circuits, share = network.circuits, network.S - 1
     exact = affine_states(circuits)
-    states, affine = (
-        (drawn_states(circuits, np.random.default_rng(rng)), False)
-        if exact is None
-        else (exact, True)
-    )
+    affine = exact is not None
+    states = drawn_states(circuits, np.random.default_rng(rng)) if exact is None else exact
     layers = range(2, network.L + 1)
     parts = [(circuits.at(k)[0] - network.mean(k)).double() for k in layers]
     most = [bound(w, X, affine).clamp(min=0) for w, X in zip(parts, states, strict=True)]
-    room = room.clone()
-    found = Loudest(torch.zeros_like(room), room.new_zeros(room.shape).int(), room.int() * 0)
-    table = network.tables[0].cpu().numpy()
-    for some in _lots(network, rising) if states else []:
-        push = torch.stack([(m / share / r).amax(-1) for m, r in zip(most, room[1:], strict=True)])
-        for p, v, joining in _suspects(table, push.amax(0).cpu().numpy(), network.n, some):
+    most = [each.cpu() / share for each in most]
+    found = Loudest(torch.zeros_like(room), *torch.zeros(2, *room.shape).int())
+    if not states:
+        return found
+    joinings = _Joinings.of(network.tables[0].cpu().numpy(), network.n)
+    joined = joinings.weighed(_push(most, room))
+    for some in _lots(network, rising):
+        for p, v, joining in joinings.suspects(joined, some):
             for row, (delta, X) in enumerate(zip(parts, states, strict=True), 1):
                 own = torch.cat([delta, torch.zeros_like(delta[:1])])  # -1: nobody joins them
                 heard = own[torch.from_numpy(joining)].sum(1) / share @ X[torch.from_numpy(v)]
-                top, at = worst(heard, affine).max(0)
-                at, louder = at.cpu(), (top > found.heard[row]).cpu()
+                top, at = (each.cpu() for each in worst(heard, affine).max(0))
+                louder = top > found.heard[row]
                 found.circuit[row, louder] = torch.from_numpy(v)[at][louder].int()
                 found.position[row, louder] = torch.from_numpy(p)[at][louder].int()
                 found.heard[row] = torch.maximum(found.heard[row], top)
-        room = torch.maximum(room, found.heard) if rising else room
+        if rising:
+            room = torch.maximum(room, found.heard)
+            joined = joinings.weighed(_push(most, room))
     return found
+
+
+def _push(most: list[Float[Tensor, "T d"]], room: Float[Tensor, "L d"]) -> Float[Tensor, " T"]:
+    """The most that each circuit sends a stranger, as a share of the room that is left there."""
+    shares = [(each / r).amax(-1) for each, r in zip(most, room[1:], strict=True)]
+    return torch.stack(shares).amax(0)
 
 
 def _refuse(loudest: Loudest, bias: Float[Tensor, "L d"], over: Bool[Tensor, "L d"]) -> None:
@@ -133,37 +142,51 @@ def _lots(network: Network, rising: bool) -> Iterator[Int[np.ndarray, " k"]]:
         done, size = done + positions, min(2 * size, ENTRIES)
 
 
-def _suspects(
-    table: Int[np.ndarray, "T S"],
-    push: Float[np.ndarray, " T"],
-    n: int,
-    some: Int[np.ndarray, " lot"],
-) -> Iterator[tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"], Int[np.ndarray, "k S"]]]:
-    """Positions p of some, circuits v without p, and the circuits (k, S) that join p to v's
-    positions, wherever the pushes of these may add up to more than 1. -1: no circuit joins them.
-    """
-    T, S = table.shape
-    to, read = (table[:, k].ravel() for k in np.nonzero(~np.eye(S, dtype=bool)))
-    order = np.argsort(to * n + read)
-    keys, joiner = (to * n + read)[order], np.repeat(np.arange(T), S * (S - 1))[order]
-    joined = sparse.csr_array((push[joiner], (to[order], read[order])), shape=(n, n))
-    on = sparse.csr_array(
-        (np.ones(T * S, push.dtype), (table.ravel(), np.repeat(np.arange(T), S))), shape=(n, T)
-    )
-    found = (joined[some] @ on).tocoo()
-    p, v = (index[found.data > 1] for index in found.coords)
-    p = some[p]
-    outside = (table[v] != p[:, None]).all(1)
-    p, v = p[outside], v[outside]
-    for start in range(0, len(p), PAIRS):
-        p_, v_ = p[start : start + PAIRS], v[start : start + PAIRS]
-        wanted = p_[:, None] * n + table[v_]
-        at = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-        yield p_, v_, np.where(keys[at] == wanted, joiner[at], -1)
+@dataclass(frozen=True, eq=False)
+class _Joinings:
+    """Which circuit joins two positions (at most one does), sorted by the two, and who is where."""
+
+    table: Int[np.ndarray, "T S"]
+    pairs: Int[np.ndarray, " joinings"]  # to * n + read
+    joiner: Int[np.ndarray, " joinings"]
+    on: sparse.csr_array
+
+    @classmethod
+    def of(cls, table: Int[np.ndarray, "T S"], n: int) -> "_Joinings":
+        T, S = table.shape
+        to, read = (table[:, k].ravel() for k in np.nonzero(~np.eye(S, dtype=bool)))
+        order = np.argsort(to * n + read)
+        places = table.ravel(), np.repeat(np.arange(T), S)
+        on = sparse.csr_array((np.ones(T * S), places), shape=(n, T))
+        joiner = np.repeat(np.arange(T), S * (S - 1))[order]
+        return cls(table, (to * n + read)[order], joiner, on)
+
+    def weighed(self, push: Float[Tensor, " T"]) -> sparse.csr_array:
+        """The push of the circuit that joins two positions, (n, n)."""
+        n = self.on.shape[0]
+        places = np.divmod(self.pairs, n)
+        return sparse.csr_array((push.numpy()[self.joiner], places), shape=(n, n))
+
+    def suspects(
+        self, joined: sparse.csr_array, some: Int[np.ndarray, " lot"]
+    ) -> Iterator[tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"], Int[np.ndarray, "k S"]]]:
+        """Positions p of some, circuits v without p, and the circuits (k, S) that join p to v's
+        positions, wherever the pushes of these may add up to more than 1. -1: no circuit joins.
+        """
+        found = (joined[some] @ self.on).tocoo()
+        p, v = (index[found.data > 1] for index in found.coords)
+        p, n = some[p], self.on.shape[0]
+        outside = (self.table[v] != p[:, None]).all(1)
+        p, v = p[outside], v[outside]
+        for start in range(0, len(p), PAIRS):
+            p_, v_ = p[start : start + PAIRS], v[start : start + PAIRS]
+            wanted = p_[:, None] * n + self.table[v_]
+            at = np.searchsorted(self.pairs, wanted).clip(max=len(self.pairs) - 1)
+            yield p_, v_, np.where(self.pairs[at] == wanted, self.joiner[at], -1)
 
 
 def _biases(network: Network) -> Float[Tensor, "L d"]:
-    return torch.stack([network.circuits.at(k)[1].double() for k in range(1, network.L + 1)])
+    return torch.stack([network.circuits.at(k)[1].double() for k in range(1, network.L + 1)]).cpu()
 
 
 def _tolerance(network: Network) -> float:
