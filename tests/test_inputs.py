@@ -12,7 +12,7 @@ from torch import Tensor
 import cisp
 from cisp import SmallCircuits
 from cisp.counted import least_M
-from cisp.reach import drawn_states
+from cisp.reach import boxes, drawn_states
 
 BITS = torch.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]]).double()
 
@@ -90,6 +90,16 @@ def test_the_states_of_samples_are_all_of_them() -> None:
     for t in range(6):
         a = few.run(a0.unsqueeze(1), torch.full((4, 1), t))
         torch.testing.assert_close(states[1][t].T, a[2, :, 0], rtol=0, atol=1e-14)
+
+
+def test_the_boxes_of_samples_reach_from_the_least_to_the_most_of_them() -> None:
+    few = circuits(inputs=BITS)
+    first, second = boxes(few)
+    states = drawn_states(few, np.random.default_rng(0))
+    torch.testing.assert_close(first[..., 0], states[0].amin(-1), rtol=0, atol=1e-14)
+    torch.testing.assert_close(first[..., 1], states[0].amax(-1), rtol=0, atol=1e-14)
+    assert (second[..., 0] <= states[1].amin(-1) + 1e-14).all()
+    assert (second[..., 1] >= states[1].amax(-1) - 1e-14).all()
 
 
 def test_the_exact_network_takes_samples_and_knows_what_they_need() -> None:
