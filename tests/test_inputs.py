@@ -1,6 +1,7 @@
 """Inputs as users have them, samples or a function that draws them, in every room."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 import cisp
 from cisp import SmallCircuits
 from cisp.counted import least_M
-from cisp.reach import boxes, drawn_states
+from cisp.reach import affine_states, boxes, drawn_states
 
 BITS = torch.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]]).double()
 
@@ -102,10 +103,18 @@ def test_the_boxes_of_samples_reach_from_the_least_to_the_most_of_them() -> None
     assert (second[..., 1] >= states[1].amax(-1) - 1e-14).all()
 
 
+def test_the_states_of_samples_are_not_those_of_the_sphere() -> None:
+    turning = cisp.conditional_rotations(T=4, rng=0)
+    assert affine_states(turning) is not None
+    assert affine_states(replace(turning, inputs=torch.ones(3, 4))) is None
+
+
 def test_the_exact_network_takes_samples_and_knows_what_they_need() -> None:
     few = circuits(T=30, inputs=BITS)
     net = cisp.superpose_exact(few, D=400, z=2)
     assert cisp.measure(net, z=2, samples="all").errors.worst.max() < 1e-13
+    _, a0 = net.sample(batch=200, z=2, rng=0)
+    assert set(map(tuple, a0[..., 1:3].flatten(0, 1).tolist())) == set(map(tuple, BITS.tolist()))
     wider = circuits(T=30, inputs=3 * BITS)
     assert least_M(wider, z=2) > 1.5 * least_M(few, z=2)
     with pytest.raises(ValueError, match="inputs is a function, of which no bound is known"):
