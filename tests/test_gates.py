@@ -386,3 +386,13 @@ def test_trained_networks_alone_are_exact_in_a_narrow_network() -> None:
     assert errors[errors.circuits == "active"].worst.max() < 1e-12
     with pytest.raises(ValueError, match=r"b\[2\]=-0\.001 in layer 2 lets circuit"):
         cisp.superpose_extrinsic(gated_modules(nets, load=1, bias=1e-3), D=500, S=4)
+
+
+def test_signed_neurons_without_weights_read_0() -> None:
+    w = [torch.ones(3, 4, 2).double(), torch.ones(3, 1, 4).double()]  # the last layer is narrower
+    circuits = cisp.gated(w, [torch.zeros(3, 4), torch.zeros(3, 1)], signed=9.0)
+    active = torch.arange(3).unsqueeze(1)
+    a = circuits.run(circuits.sample_inputs(batch=3, z=1), active)
+    state = circuits.quantities(a[2])["state"]
+    assert state[..., 1:].abs().max() < 1e-12
+    assert state[..., 0].abs().min() > 1e-3
