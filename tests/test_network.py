@@ -139,7 +139,8 @@ def test_the_stream_sums_each_circuits_positions_and_a_mask_silences_neurons() -
     network = NETWORKS["rotations"]()
     A = normal(3, 4, network.n)
     keep = (normal(5, network.n, 3, rng=1) > 0).double()
-    steps = list(network.stream(A.permute(2, 1, 0), keep))
+    patch = {layer: partial(torch.mul, keep[layer - 1].T[:, None]) for layer in range(1, 6)}
+    steps = list(network.stream(A.permute(2, 1, 0), patch))
     for layer, (ours, gathered) in enumerate(steps, 1):
         W = dense(network, layer, network.w, network.w.mean(0))
         pre = torch.einsum("ipjq,bjq->bip", W, A) + network.b[:, None]

@@ -48,7 +48,9 @@ def test_any_facts_give_a_product_and_dense_weights_that_agree(
     ).long()
     share, chi = int(rng.integers(1, 4)), normal(d, rng=seed)
     facts = torch.from_numpy(rng.integers(-2, 3, (3, sums)))
-    layer = Layer(bags(gather), bags(scatter), T=T, share=share, mean=facts, taken_back=back)
+    layer = Layer(
+        bags(gather, n), bags(scatter, sums), T=T, share=share, mean=facts, taken_back=back
+    )
     whole, used, slope = facts.unsqueeze(-1)
     mean = whole + used / share + slope * chi
     w, w_mean, A = normal(T, d, d), normal(d, d, rng=1), normal(n, d, 2, rng=2)
@@ -73,9 +75,9 @@ def test_any_facts_give_a_product_and_dense_weights_that_agree(
         torch.testing.assert_close(shared + torch.stack(parts).sum(0), W)
 
 
-def bags(lists: list[np.ndarray]) -> Bags:
+def bags(lists: list[np.ndarray], of_rows: int) -> Bags:
     of = torch.from_numpy(np.repeat(np.arange(len(lists)), [len(row) for row in lists]))
-    return Bags(of, torch.from_numpy(np.concatenate(lists).astype(int)), len(lists))
+    return Bags(of, torch.from_numpy(np.concatenate(lists).astype(int)), len(lists), of_rows)
 
 
 def test_chi_by_block_is_in_the_product_and_in_the_dense_weights_alike(tmp_path: Path) -> None:

@@ -114,7 +114,9 @@ class Heard(nn.Module):
         places = torch.arange(T * S).view(T, S)
         order = table.flatten().argsort(stable=True)
         heard = [places.roll(-c, 1).flatten()[order] for c in range(1, S)]
-        self.channels = nn.ModuleList(Bags(table.flatten()[order], rows, n) for rows in heard)
+        self.channels = nn.ModuleList(
+            Bags(table.flatten()[order], rows, n, T * S) for rows in heard
+        )
 
     def forward(
         self,

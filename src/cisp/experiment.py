@@ -1,8 +1,9 @@
 """Seeded runs of a network beside the oracle, streamed into statistics (section 4)."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import combinations, islice
 from math import comb, inf
 from threading import Lock
@@ -30,6 +31,9 @@ AGAIN = 512  # of a run of every active set, about so many are run with a second
 
 Lot = tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z d"]]
 Again = tuple[Int[Tensor, "again z"], Float[Tensor, "again z d"]]
+Stream = Iterator[tuple[Tensor, Tensor]]
+Run = Callable[[Network, Tensor, Tensor], Stream]
+Model = Callable[[Tensor], Sequence[Tensor] | Tensor]
 Part = tuple[Lot, Again | None, slice]  # inputs; some of their active sets again, and which
 
 
@@ -42,6 +46,7 @@ def measure(
     device: torch.device | str | None = None,
     batch: int | None = None,
     progress: bool | None = None,
+    model: Model | None = None,
 ) -> Measurement:
     """Errors of all T read-outs in all layers over many inputs with z active circuits.
 
@@ -53,8 +58,13 @@ def measure(
 
     z may vary from input to input: {1: 0.7, 2: 0.3} draws it for each, and the tables have rows for
     each z, with how many inputs it came to in `samples`.
+
+    model: measured in the network's place, with its inputs, truth and read-outs: any function of
+    A^0 (batch, D) that gives the activations A^1..A^L, each (batch, D), or A^0..A^L; a dense copy
+    that was trained or pruned, say, or the network with a patch. It runs in several threads.
     """
-    return _measure(network, z, samples, rng, device, batch, progress, _keep_all)
+    run = _whole if model is None else partial(_of_model, model)
+    return _measure(network, z, samples, rng, device, batch, progress, run)
 
 
 def measure_masked(
@@ -72,7 +82,7 @@ def measure_masked(
     The ideal of the error derivations: noise comes from overlaps alone, no neuron that should be
     off takes part.
     """
-    return _measure(network, z, samples, rng, device, batch, progress, _keep_active)
+    return _measure(network, z, samples, rng, device, batch, progress, _masked)
 
 
 def shown(progress: bool | None) -> dict[str, Any]:
@@ -80,16 +90,30 @@ def shown(progress: bool | None) -> dict[str, Any]:
     return {"disable": None if progress is None else not progress}
 
 
-def _keep_all(network: Network, active: Int[Tensor, "batch z"]) -> None:
-    return None
+def _whole(network: Network, A0: Tensor, active: Tensor) -> Stream:
+    return network.stream(A0)
 
 
-def _keep_active(
-    network: Network, active: Int[Tensor, "batch z"]
-) -> Float[Tensor, "layers n batch"]:
-    """1 on the positions of active circuits, 0 elsewhere."""
+def _masked(network: Network, A0: Tensor, active: Int[Tensor, "batch z"]) -> Stream:
+    """The stream, its layers multiplied by 1 on the positions of active circuits, 0 elsewhere."""
     positions = network.tables[:, active].flatten(2).mT  # (L, z S, batch)
-    return network.w.new_zeros(network.L, network.n, len(active)).scatter(1, positions, 1.0)
+    kept = network.w.new_zeros(network.L, network.n, len(active)).scatter(1, positions, 1.0)
+    return network.stream(
+        A0, {layer: partial(torch.mul, mask.T.unsqueeze(1)) for layer, mask in enumerate(kept, 1)}
+    )
+
+
+def _of_model(model: Model, network: Network, A0: Tensor, active: Tensor) -> Stream:
+    """What the stream would be with a model's activations A^1..A^L in the network's place."""
+    found = [A.reshape(len(A), -1) for A in model(A0.permute(2, 1, 0).flatten(1))]
+    shapes, one = [tuple(A.shape) for A in found], (len(active), network.D)
+    if shapes not in ([one] * network.L, [one] * (network.L + 1)):
+        raise ValueError(
+            f"model gives activations of shapes {shapes[:8]}; it must give A^1..A^{network.L} or "
+            f"A^0..A^{network.L}, each {one}"
+        )
+    blocks = (A.unflatten(1, (network.d, network.n)).to(A0) for A in found[-network.L :])
+    return network.read(A.permute(2, 1, 0) for A in blocks)
 
 
 def _measure(
@@ -100,10 +124,10 @@ def _measure(
     device: torch.device | str | None,
     batch: int | None,
     progress: bool | None,
-    keep: Callable[[Network, Tensor], Tensor | None],
+    run: Run,
 ) -> Measurement:
     if isinstance(z, Mapping):
-        return _mixed(network, z, samples, rng, device, batch, progress, keep)
+        return _mixed(network, z, samples, rng, device, batch, progress, run)
     count("z", z, high=network.T)
     fitting = FITTING // (network.T * network.d)  # arrays of a batch should stay in the cache
     batch = min(max(fitting, 8), 384) if batch is None else count("batch", batch)
@@ -119,7 +143,7 @@ def _measure(
     lots = _all_lots(network, z, total, rng) if every else _drawn_lots(network, z, total, rng)
     tally = Tally(network, z)
     with tqdm(total=total, unit="inputs", **shown(progress)) as bar:
-        for part in _in_threads(lambda x: _run_lot(network, *x, batch, keep, tally.worst), lots):
+        for part in _in_threads(lambda x: _run_lot(network, *x, batch, run, tally.worst), lots):
             tally.merge(part)
             bar.update(part.samples)
     return tally.result()
@@ -159,16 +183,16 @@ def _run_lot(
     again: Again | None,
     some: slice,
     batch: int,
-    keep: Callable[[Network, Tensor], Tensor | None],
+    run: Run,
     worst: np.ndarray,
 ) -> Tally:
     """The tally of one lot of inputs; cases no worse than `worst` are not noted."""
     tally = Tally(network, lot[0].shape[1])
     tally.worst = worst.copy()
     with torch.no_grad():
-        found = _run(network, lot, batch, keep, tally)
+        found = _run(network, lot, batch, run, tally)
         if again:
-            other = _run(network, again, batch, keep, Tally(network, tally.z))
+            other = _run(network, again, batch, run, Tally(network, tally.z))
             tally.compare(torch.cat(list(found), -1)[..., some], torch.cat(list(other), -1))
         else:
             deque(found, maxlen=0)  # nothing is held on to
@@ -179,7 +203,7 @@ def _run(
     network: Network,
     lot: Lot,
     batch: int,
-    keep: Callable[[Network, Tensor], Tensor | None],
+    run: Run,
     tally: Tally,
 ) -> Iterator[Float[Tensor, "layers quantities 2 some"]]:
     """The squared errors of each input, run in batches and added to the tally."""
@@ -188,7 +212,7 @@ def _run(
     for start in range(0, len(active), batch):
         some = slice(start, start + batch)
         A0 = network.embed(a0[some], active[some]).permute(2, 1, 0)
-        stream = network.stream(A0, keep(network, active[some]))
+        stream = run(network, A0, active[some])
         yield tally.add(stream, a[:, some], active[some], a0[some])
 
 

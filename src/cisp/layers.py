@@ -3,6 +3,8 @@
 The facts of a layer are stated once, in `Layer`; product and dense weights follow from them.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -12,23 +14,65 @@ COLUMNS = 256  # of a dense matrix, made at a time
 NOTHING = torch.zeros(2, 0, dtype=torch.int64)
 
 
+class _Sums(torch.autograd.Function):
+    """Sums of rows as a linear map, whose gradient is the map that takes it back.
+
+    torch's own embedding_bag has no forward derivatives, and adds up its gradients in the dtype
+    of the weights, bfloat16 too.
+    """
+
+    @staticmethod
+    def forward(A: Tensor, rows: Tensor, starts: Tensor, bags: Tensor, ends: Tensor) -> Tensor:
+        """Sum k of the rows of A that `rows` lists from starts[k] on; `bags`, `ends` go back."""
+        summed = embedding_bag(rows, A.flatten(1), starts, mode="sum")
+        return summed.view(-1, *A.shape[1:])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.places = inputs[1:]
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, starts, bags, ends = ctx.places
+        return _Sums.apply(grad[0], bags, ends, rows, starts), None, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        return _Sums.apply(tangents[0], *ctx.places)
+
+    @staticmethod
+    def vmap(_: Any, dims: tuple[int | None, ...], A: Tensor, *places: Tensor) -> Any:
+        return _Sums.apply(A.movedim(dims[0] or 0, -1), *places), -1
+
+
 class Bags(nn.Module):
-    """Sums of rows: sum k adds up the rows rows[starts[k]:starts[k+1]]."""
+    """Sums of rows: sum k adds up the rows rows[starts[k]:starts[k+1]].
+
+    Row rows[k] goes into sum bags[k], in order; `sums` and `of_rows` are their numbers.
+    """
 
     rows: Tensor
     starts: Tensor
+    bags: Tensor
+    ends: Tensor
 
-    def __init__(self, bags: Int[Tensor, " m"], rows: Int[Tensor, " m"], sums: int) -> None:
-        """Row rows[k] goes into sum bags[k], in order, of so many sums."""
+    def __init__(
+        self, bags: Int[Tensor, " m"], rows: Int[Tensor, " m"], sums: int, of_rows: int
+    ) -> None:
         super().__init__()
-        starts = torch.searchsorted(bags, torch.arange(sums))
-        self.register_buffer("rows", rows, persistent=False)
-        self.register_buffer("starts", starts, persistent=False)
+        order = rows.argsort(stable=True)
+        facts = {
+            "rows": rows,
+            "starts": torch.searchsorted(bags, torch.arange(sums)),
+            "bags": bags[order],
+            "ends": torch.searchsorted(rows[order], torch.arange(of_rows)),
+        }
+        for name, value in facts.items():
+            self.register_buffer(name, value, persistent=False)
 
     def forward(self, A: Float[Tensor, "rows d batch"]) -> Float[Tensor, "sums d batch"]:
         """The sums of rows of A."""
-        summed = embedding_bag(self.rows, A.flatten(1), self.starts, mode="sum")
-        return summed.view(-1, *A.shape[1:])
+        return _Sums.apply(A, self.rows, self.starts, self.bags, self.ends)
 
     def of(self, k: int) -> Int[Tensor, " m"]:
         """The rows that sum k adds up."""

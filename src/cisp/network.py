@@ -4,7 +4,7 @@ Longer than other rooms as it is one object, with every view of it that outside 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from os import PathLike
 from typing import Any
@@ -28,6 +28,8 @@ Wiring = Dealt | Extrinsic | Channels
 WIRINGS: dict[str, type[Wiring]] = {kind.FORMAT: kind for kind in (Dealt, Extrinsic, Channels)}
 
 
+Patch = Mapping[int, Callable[[Tensor], Tensor]]
+
 LAW = ("w", "b", "theta", "input_mean", "input_map", "inputs")  # beside read-outs
 
 
@@ -37,7 +39,10 @@ class Network(nn.Module):
     Equation 5.17. Activations keep their block axis: (..., d, n) with n = D/d, neuron (i, p) of
     the flat network being i n + p (5.14). W^l is w_mean (x) W_emb and the circuits' own parts
     (5.20), as the wiring lays them out. The forward pass never builds it: positions are gathered,
-    multiplied by d x d matrices and scattered. This has first derivatives; `to_dense` has all.
+    multiplied by d x d matrices and scattered.
+
+    layers: the L ReLUs. layers[l-1] is called on W^l A^{l-1} + B^l (batch, d, n) and gives A^l, so
+    a forward hook on it sees A^l, and what the hook returns goes on.
 
     w_mean: (d, d) or (L, d, d), the mean split off in 5.20; the sample mean of 5.18 unless given.
 
@@ -67,6 +72,7 @@ class Network(nn.Module):
             )
         circuits = circuits if circuits.L == self.L else circuits.with_layers(self.L)
         self._circuits = circuits
+        self.layers = nn.ModuleList(nn.ReLU() for _ in range(self.L))
         self.wiring = deepcopy(wiring).to(circuits.w.device)
         self.register_buffer("w_mean", _mean_of(circuits, w_mean))
         if isinstance(wiring, Channels):
@@ -98,6 +104,12 @@ class Network(nn.Module):
         """chi of each layer's embedding matrix (5.24), chi[0] unused; 0 where there is none."""
         return self.wiring.chi
 
+    def at(self, layer: int) -> tuple[Float[Tensor, "T d d"], Float[Tensor, " d"]]:
+        """The circuits' weights w^l and bias b^l in layer 1..L."""
+        row = count("layer", layer, high=self.L) - 1
+        w, b = self.w, self.b
+        return w if w.ndim == 3 else w[row], b if b.ndim == 1 else b[row]
+
     def sample(
         self, *, batch: int, z: int, rng: Seed = 0
     ) -> tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z d"]]:
@@ -113,45 +125,62 @@ class Network(nn.Module):
     ) -> Float[Tensor, "batch d n"]:
         """The network's input A^0 = sum_t w_t^1 a_t^0 |e_t^1> over the active circuits (5.25)."""
         check_inputs(a0, active, T=self.T, d=self.d, dtype=self.w.dtype)
-        values = torch.einsum("bzij,bzj->bzi", self.circuits.at(1)[0][active], a0)
+        values = torch.einsum("bzij,bzj->bzi", self.at(1)[0][active], a0)
         values = values.permute(1, 2, 0).repeat_interleave(self.S, 0)  # (z S, d, batch)
         positions = self.tables[0][active].flatten(1).T.unsqueeze(1).expand_as(values)
         A0 = a0.new_zeros(self.n, self.d, len(a0)).scatter_add_(0, positions, values)
         return A0.permute(2, 1, 0)
 
-    def forward(self, A0: Float[Tensor, "batch d n"]) -> Float[Tensor, "layers batch d n"]:
-        """All activations A^0..A^L; A^0 is the input before bias and ReLU (5.17, 5.26, 5.27)."""
+    def forward(
+        self, A0: Float[Tensor, "batch d n"], patch: Patch | None = None
+    ) -> Float[Tensor, "layers batch d n"]:
+        """All activations A^0..A^L; A^0 is the input before bias and ReLU (5.17, 5.26, 5.27).
+
+        patch: for any of the layers 1..L a function of its A^l (batch, d, n); what it returns goes
+        on instead.
+        """
         self._check("A0", A0)
+        for layer in patch or ():
+            count("patch's layer", layer, high=self.L)
         first = A0.permute(2, 1, 0)
-        return torch.stack([first, *(A for A, _ in self.stream(first))]).permute(0, 3, 2, 1)
+        return torch.stack([first, *(A for A, _ in self.stream(first, patch))]).permute(0, 3, 2, 1)
 
     def stream(
-        self, A0: Float[Tensor, "n d batch"], keep: Float[Tensor, "layers n batch"] | None = None
+        self, A0: Float[Tensor, "n d batch"], patch: Patch | None = None
     ) -> Iterator[tuple[Float[Tensor, "n d batch"], Float[Tensor, "T d batch"]]]:
         """A^l and S a_hat_t^l (in linear read-outs <e_t^l|A^l>), positions first and batch last.
 
         The layout in which gathers and scatters are fastest; nothing older than one layer is held.
-        `keep` multiplies the activations of each layer position by position: 0 silences a neuron.
+        `patch` as in `forward`.
         """
-        gathered = A0
-        for layer in range(1, self.L + 1):
-            w, b = self.circuits.at(layer)
-            A = A0 if layer == 1 else self._layer(layer)(gathered, w, *self._shared(layer))
-            A = torch.relu(A + b[:, None])
-            A = A if keep is None else A * keep[layer - 1].unsqueeze(1)
+        gathered, patch = A0, patch or {}
+        for layer, relu in enumerate(self.layers, 1):
+            w, b = self.at(layer)
+            U = A0 if layer == 1 else self._layer(layer)(gathered, w, *self._shared(layer))
+            A = relu((U + b[:, None]).permute(2, 1, 0))
+            A = (patch[layer](A) if layer in patch else A).permute(2, 1, 0)
             gathered = self._gather(layer)(A)
             yield A, self.wiring.read(A, gathered, layer)
 
+    def read(
+        self, activations: Iterable[Float[Tensor, "n d batch"]]
+    ) -> Iterator[tuple[Float[Tensor, "n d batch"], Float[Tensor, "T d batch"]]]:
+        """What `stream` yields, for activations A^1..A^L that another model gave."""
+        for layer, A in enumerate(activations, 1):
+            yield A, self.wiring.read(A, self._gather(layer)(A), layer)
+
     def readout(
-        self, A: Float[Tensor, "*layers batch d n"], layer: int
+        self, A: Float[Tensor, "*layers batch d n"] | Float[Tensor, "*layers batch D"], layer: int
     ) -> Float[Tensor, "batch T d"]:
         """The estimates a_hat_t^l of every circuit's activations, <e_t^l|A^l> / S (5.30).
 
         Where the wiring is `Channels`, what a position that the circuit has for itself holds.
 
-        A is the whole result of a forward pass, or the activations (batch, d, n) of that layer.
+        A is the whole result of a forward pass, or the activations (batch, d, n) of that layer;
+        either may be flat, (..., D), as a dense model gives it.
         """
         count("layer", layer, high=self.L)
+        A = self._blocks(A)
         if A.ndim == 4 and len(A) != self.L + 1:
             raise ValueError(f"A has {len(A)} layers; it must have {self.L + 1}, 0 to {self.L}")
         A = A[layer] if A.ndim == 4 else A
@@ -169,11 +198,11 @@ class Network(nn.Module):
         """The dense weights W^l of layer 1..L, blocks stacked as in 5.14 (5.20; W^1 = I, 5.26)."""
         if count("layer", layer, high=self.L) == 1:
             return torch.eye(self.D).to(self.w)
-        return self._layer(layer).W(self.circuits.at(layer)[0], *self._shared(layer))
+        return self._layer(layer).W(self.at(layer)[0], *self._shared(layer))
 
     def B(self, layer: int) -> Float[Tensor, " D"]:
         """The bias |B^l> = b^l |1>: each block's own constant (5.28)."""
-        return self.circuits.at(layer)[1].repeat_interleave(self.n)
+        return self.at(layer)[1].repeat_interleave(self.n)
 
     def shared(self, layer: int) -> Float[Tensor, "D D"]:
         """What W(layer) holds beyond the circuits' own parts: w_mean (x) W_emb, or I in layer 1."""
@@ -194,17 +223,29 @@ class Network(nn.Module):
         count("layer", layer, high=self.L), count("t", t, low=0, high=self.T - 1)
         if layer == 1:
             return torch.zeros(self.D, self.D).to(self.w)
-        delta_w = self.circuits.at(layer)[0][t] - self.mean(layer)
+        delta_w = self.at(layer)[0][t] - self.mean(layer)
         return self._layer(layer).own(t, delta_w, self._shared(layer)[1])
 
-    def to_dense(self) -> nn.Sequential:
-        """The same function as plain Linear and ReLU layers: A^0 (batch, D) -> A^L (batch, D)."""
+    def to_dense(self, *, activations: bool = False) -> nn.Sequential:
+        """The same function as plain Linear and ReLU layers: A^0 (batch, D) -> A^L (batch, D).
+
+        activations: give A^0..A^L (layers, batch, D) instead.
+        """
         modules: list[nn.Module] = []
         for layer in range(1, self.L + 1):
             linear = nn.Linear(self.D, self.D, device="meta")
             linear.weight, linear.bias = nn.Parameter(self.W(layer)), nn.Parameter(self.B(layer))
             modules += [linear, nn.ReLU()]
-        return nn.Sequential(*modules)
+        return (_Observed if activations else nn.Sequential)(*modules)
+
+    def trainable(self) -> "Network":
+        """A copy with the parameters w, b and w_mean, for an optimizer or for pruning."""
+        copy = deepcopy(self)
+        for name in ("w", "b", "w_mean"):
+            value = getattr(copy, name)
+            delattr(copy, name)
+            copy.register_parameter(name, nn.Parameter(value))
+        return copy
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file, to be read by `Network.load`."""
@@ -243,6 +284,11 @@ class Network(nn.Module):
         if A.dtype != self.w.dtype:
             raise ValueError(f"{name} has dtype {A.dtype}; it must be the network's {self.w.dtype}")
 
+    def _blocks(self, A: Tensor) -> Tensor:
+        """Activations with their block axis, (..., d, n)."""
+        flat = A.shape[-2:] != (self.d, self.n) and A.shape[-1:] == (self.D,)
+        return A.unflatten(-1, (self.d, self.n)) if flat else A
+
     def _layer(self, layer: int) -> Layer | Heard:
         found = self.wiring.layers[layer - 2]
         assert isinstance(found, Layer | Heard)
@@ -258,6 +304,16 @@ class Network(nn.Module):
     def mean(self, layer: int) -> Float[Tensor, "d d"]:
         """The mean weights split off in layer 1..L (5.20)."""
         return self.w_mean if self.w_mean.ndim == 2 else self.w_mean[layer - 1]
+
+
+class _Observed(nn.Sequential):
+    """Linear and ReLU layers that give their input and what follows each ReLU."""
+
+    def forward(self, A0: Float[Tensor, "batch D"]) -> Float[Tensor, "layers batch D"]:
+        after = [A0]
+        for module in self:
+            after.append(module(after[-1]))
+        return torch.stack(after[::2])
 
 
 def _keep(network: nn.Module, name: str, value: object) -> None:

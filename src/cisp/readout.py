@@ -45,7 +45,9 @@ def is_active(active: Int[Tensor, "batch z"], *, T: int) -> Bool[Tensor, "batch 
 
 
 def estimates(
-    network: Network, A: Float[Tensor, "*layers batch d n"], layer: int
+    network: Network,
+    A: Float[Tensor, "*layers batch d n"] | Float[Tensor, "*layers batch D"],
+    layer: int,
 ) -> dict[str, Tensor]:
     """The estimate (batch, T, k) of each named quantity for all T circuits (5.31, 5.32)."""
     return network.circuits.quantities(network.readout(A, layer))
@@ -53,7 +55,7 @@ def estimates(
 
 def errors(
     network: Network,
-    A: Float[Tensor, "*layers batch d n"],
+    A: Float[Tensor, "*layers batch d n"] | Float[Tensor, "*layers batch D"],
     a: Float[Tensor, "layers batch z d"],
     active: Int[Tensor, "batch z"],
     layer: int,
@@ -69,7 +71,7 @@ def errors(
 
 def mse_active(
     network: Network,
-    A: Float[Tensor, "layers batch d n"],
+    A: Float[Tensor, "layers batch d n"] | Float[Tensor, "layers batch D"],
     a: Float[Tensor, "layers batch z d"],
     active: Int[Tensor, "batch z"],
 ) -> dict[str, Float[Tensor, " L"]]:

@@ -108,8 +108,8 @@ class Extrinsic(nn.Module):
         table, every = self.tables[0].cpu().flatten(), torch.arange(self.n)
         sums, positions = torch.cat([_circuits(T, S), T + every]), torch.cat([table, every])
         layer = Layer(
-            Bags(sums, positions, T + self.n),
-            _received(positions, sums, self.n),
+            Bags(sums, positions, T + self.n, self.n),
+            _received(positions, sums, self.n, T + self.n),
             T=T,
             share=S - 1,
             mean=torch.tensor([[0, 0, 0]] * T + [[1, 0, 0]] * self.n).T,
@@ -160,8 +160,8 @@ def _dealt(table: Tensor, after: Tensor, n: int) -> Layer:
     read = torch.cat([_circuits(T, S), T + X // n, last])
     sent = torch.cat([_circuits(T, S), T + every, last])
     return Layer(
-        Bags(read, torch.cat([table.flatten(), X % n, every]), T + n + 1),
-        _received(torch.cat([after.flatten(), every, every]), sent, n),
+        Bags(read, torch.cat([table.flatten(), X % n, every]), T + n + 1, n),
+        _received(torch.cat([after.flatten(), every, every]), sent, n, T + n + 1),
         T=T,
         share=S,
         mean=torch.tensor([[0, 1, 1]] * T + [[0, -1, -1]] * n + [[0, 0, -1]]).T,
@@ -171,7 +171,7 @@ def _dealt(table: Tensor, after: Tensor, n: int) -> Layer:
 def _derive(wiring: Wiring, _: object = None) -> None:
     """The layers and what reads the last, from the tables: at first and when a state is loaded."""
     L, T, S = wiring.tables.shape
-    last = Bags(_circuits(T, S), wiring.tables[-1].cpu().flatten(), T)
+    last = Bags(_circuits(T, S), wiring.tables[-1].cpu().flatten(), T, wiring.n)
     wiring.layers = nn.ModuleList(wiring.made()).to(wiring.tables.device)
     wiring.last = last.to(wiring.tables.device)
 
@@ -181,7 +181,7 @@ def _circuits(T: int, S: int) -> Tensor:
     return torch.arange(T).repeat_interleave(S)
 
 
-def _received(positions: Tensor, sums: Tensor, n: int) -> Bags:
+def _received(positions: Tensor, sums: Tensor, n: int, of_sums: int) -> Bags:
     """What each position receives: sum sums[k] goes to position positions[k]."""
     order = positions.argsort(stable=True)
-    return Bags(positions[order], sums[order], n)
+    return Bags(positions[order], sums[order], n, of_sums)
