@@ -70,9 +70,12 @@ def test_any_facts_give_a_product_and_dense_weights_that_agree(
                 by_hand[:, p, :, q] += (scatter[p] == k).sum() * M
     torch.testing.assert_close(W, by_hand.reshape(d * n, d * n))
     shared = torch.einsum("ij,ipq->ipjq", w_mean, layer.W_emb(chi)).reshape(d * n, d * n)
-    parts = [layer.own(t, w[t] - w_mean, chi) for t in range(T)]
+    parts = [torch.zeros(d, n, d, n).double() for _ in range(T)]
+    for t, part in enumerate(parts):
+        rows, columns, own = layer.own(t, w[t] - w_mean, chi)
+        part[:, rows.unsqueeze(1), :, columns] = own
     if all(len(set(row.tolist())) == len(row) for row in (*gather, *scatter)):
-        torch.testing.assert_close(shared + torch.stack(parts).sum(0), W)
+        torch.testing.assert_close(shared + torch.stack(parts).sum(0).view_as(W), W)
 
 
 def bags(lists: list[np.ndarray], of_rows: int) -> Bags:

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cisp.circuits import SmallCircuits
-from cisp.layers import Bags, check_alike, checked_tables, dense
+from cisp.layers import Bags, Own, check_alike, checked_tables, dense
 
 HALF = 0.5  # counts and flags are whole numbers
 
@@ -147,17 +147,18 @@ class Heard(nn.Module):
         """What goes with w_mean: every position itself."""
         return torch.eye(self.n).to(facts[1]).unsqueeze(0)
 
-    def own(self, t: int, delta_w: Float[Tensor, "d d"], facts: Facts) -> Float[Tensor, "D D"]:
-        """Circuit t's own part of W: what its places hear of each other."""
-        d, (table, counts, first) = len(delta_w), facts
+    def own(self, t: int, delta_w: Float[Tensor, "d d"], facts: Facts) -> Own:
+        """Circuit t's own part of W, with its Delta w: what its places hear of each other."""
+        table, counts, first = facts
         values = _values(delta_w.unsqueeze(0), torch.zeros_like(delta_w), facts)[0]
-        part = torch.zeros(d, self.n, d, self.n).to(delta_w)
+        x, S = torch.arange(table.shape[1]), table.shape[1]
+        part = delta_w.new_zeros(S, S, *delta_w.shape)
         for c in range(len(counts)):
             hears = torch.zeros_like(delta_w)
             hears[:, 0] = counts[c]
             hears[_rows(c, len(values), first)] += values
-            part[:, table[t], :, table[t].roll(-c - 1)] += hears
-        return part.reshape(d * self.n, d * self.n)
+            part[x, (x + c + 1) % S] += hears
+        return table[t], table[t], part
 
 
 def _derive(wiring: Channels, _: object = None) -> None:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
 COLUMNS = 256  # of a dense matrix, made at a time
+Own = tuple[Int[Tensor, " r"], Int[Tensor, " c"], Float[Tensor, "r c d d"]]  # rows, columns
+
 NOTHING = torch.zeros(2, 0, dtype=torch.int64)
 
 
@@ -81,8 +83,8 @@ class Bags(nn.Module):
 
     def holding(self, row: int) -> Int[Tensor, " m"]:
         """The sums that the row goes into."""
-        places = torch.nonzero(self.rows == row).flatten()
-        return torch.searchsorted(self.starts, places, right=True) - 1
+        first, last = [*self.ends[row : row + 2].tolist(), len(self.bags)][:2]
+        return self.bags[first:last]
 
 
 class Layer(nn.Module):
@@ -153,17 +155,16 @@ class Layer(nn.Module):
         columns = [self.scatter(mean * self.gather(A)) for A in units.split(COLUMNS, 2)]
         return torch.cat(columns, 2).transpose(0, 1)
 
-    def own(
-        self, t: int, delta_w: Float[Tensor, "d d"], chi: Float[Tensor, "*d"]
-    ) -> Float[Tensor, "D D"]:
+    def own(self, t: int, delta_w: Float[Tensor, "d d"], chi: Float[Tensor, "*d"]) -> Own:
         """Circuit t's own part of W, with its Delta w."""
-        d, n = len(delta_w), len(self.scatter.starts)
-        part = torch.zeros(d, n, d, n).to(delta_w)
-        circuits, sums = self.taken_back
-        for k, sign in ((t, 1), *((k, -1) for k in sums[circuits == t].tolist())):
-            to, read = self.scatter.holding(k).unsqueeze(1), self.gather.of(k)
-            part[:, to, :, read] += sign * delta_w / self.share
-        return part.reshape(d * n, d * n)
+        sums = [t, *self.taken_back[1, self.taken_back[0] == t].tolist()]
+        to, read = [self.scatter.holding(k) for k in sums], [self.gather.of(k) for k in sums]
+        rows, columns = torch.cat(to).unique(), torch.cat(read).unique()
+        part = delta_w.new_zeros(len(rows), len(columns), *delta_w.shape)
+        for k, (here, there) in enumerate(zip(to, read, strict=True)):
+            at = torch.searchsorted(rows, here).unsqueeze(1), torch.searchsorted(columns, there)
+            part[at] += (-1 if k else 1) * delta_w / self.share
+        return rows, columns, part
 
     def _number(
         self, parts: Int[Tensor, "3 sums"], chi: Float[Tensor, "*d"]

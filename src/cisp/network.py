@@ -20,7 +20,7 @@ from cisp.channels import Channels, Heard
 from cisp.circuits import SmallCircuits
 from cisp.files import read, write
 from cisp.inputs import Inputs, Seed, finite
-from cisp.layers import Layer
+from cisp.layers import Layer, Own
 from cisp.shapes import check_inputs
 from cisp.wiring import Dealt, Extrinsic
 
@@ -220,9 +220,19 @@ class Network(nn.Module):
         components. In layer 1 a circuit has no part, W being the identity: its first weights are
         applied by `embed`.
         """
-        count("layer", layer, high=self.L), count("t", t, low=0, high=self.T - 1)
-        if layer == 1:
-            return torch.zeros(self.D, self.D).to(self.w)
+        part = torch.zeros(self.d, self.n, self.d, self.n).to(self.w)
+        if count("layer", layer, high=self.L) > 1:
+            rows, columns, own = self.own(layer, t)
+            part[:, rows.unsqueeze(1), :, columns] = own
+        return part.reshape(self.D, self.D)
+
+    def own(self, layer: int, t: int) -> Own:
+        """Circuit t's component of layer 2..L where it is not 0.
+
+        Its positions in this layer (r,) and in the one before (c,), and for each pair of them the
+        weights between their neurons (r, c, d, d).
+        """
+        count("layer", layer, low=2, high=self.L), count("t", t, low=0, high=self.T - 1)
         delta_w = self.at(layer)[0][t] - self.mean(layer)
         return self._layer(layer).own(t, delta_w, self._shared(layer)[1])
 
