@@ -35,6 +35,7 @@ from cisp.rotations import (
 from cisp.sweeps import sweep
 from cisp.tables import rows
 from cisp.tally import Measurement
+from cisp.testbed import Testbed, recovery
 from cisp.theory import DensityEvolution, density_evolution
 from cisp.triangles import triangle_free, triangle_free_capacity
 from cisp.wiring import Dealt, Extrinsic
@@ -48,6 +49,7 @@ __all__ = [
     "Measurement",
     "Network",
     "SmallCircuits",
+    "Testbed",
     "WorstCase",
     "among_all",
     "check_assumptions",
@@ -75,6 +77,7 @@ __all__ = [
     "prime_steps",
     "prime_steps_capacity",
     "random_subsets",
+    "recovery",
     "rows",
     "run_dense",
     "silenced",
