@@ -62,6 +62,17 @@ def test_a_batch_is_the_networks_activations_beside_the_oracles_states(
     assert torch.equal(batch.on(network.T).sum(1), (batch.active >= 0).sum(1))
 
 
+def test_circuits_that_rest_at_something_hold_nothing_where_no_circuit_is_active() -> None:
+    w = torch.eye(2).double().expand(5, 2, 2)
+    restless = cisp.SmallCircuits(w=w, b=torch.ones(2).double(), L=2)  # 0 goes to 1
+    network = cisp.superpose(restless, D=30, S=3)
+    batch = Testbed(network, z={0: 0.5, 2: 0.5}).sample(batch=20)
+    missing = batch.active < 0
+    assert bool(missing.any())
+    assert not bool(batch.states[:, missing].any())
+    assert bool((batch.states[1:, ~missing].amin(-1) > 0).any())
+
+
 def test_a_bed_of_one_layer_gives_that_layer_alone() -> None:
     network = NETWORKS["dealt"]()
     every, one = (Testbed(network, z=2, layer=k).sample(batch=9, rng=4) for k in (None, 2))

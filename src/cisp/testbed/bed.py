@@ -124,12 +124,7 @@ class Testbed:
         return truth.alone(self.network)
 
     def _one(self, layer: int | None) -> int:
-        layer = self.layer if layer is None else layer
-        if layer is None:
-            raise ValueError(
-                f"layer=None is not allowed; this bed has all layers: one of 1..{self.network.L}"
-            )
-        return count("layer", layer, high=self.network.L)
+        return count("layer", self.layer if layer is None else layer, high=self.network.L)
 
 
 class _Stream(IterableDataset[Batch]):

@@ -115,6 +115,6 @@ def components(network: Network, layer: int, *, whole: bool = False) -> Componen
     )
 
 
-def numpy(part: Components) -> dict[str, np.ndarray]:
+def arrays(part: Components) -> dict[str, np.ndarray]:
     """The components as arrays."""
     return {name: getattr(part, name).cpu().numpy() for name in ("rows", "columns", "blocks")}
