@@ -251,6 +251,18 @@ def test_what_is_missing_of_a_truth_is_missing_from_its_score() -> None:
     assert found["subspace", "share inside"] == pytest.approx(1)
 
 
+def test_a_latent_that_lies_mostly_elsewhere_is_no_circuits_own() -> None:
+    network = cisp.superpose(rotations(10), D=124, S=3, L=3, rng=1)
+    one = Testbed(network, z=1, layer=2)
+    F = one.subspaces()
+    (idle,) = set(range(31)) - set(network.tables[1].flatten().tolist())
+    for share, found in ((0.4, 0.0), (0.6, 0.6)):  # of the square within a circuit's subspace
+        mixed = share**0.5 * F[:, :, 0]
+        mixed[:, idle] = (1 - share) ** 0.5
+        inside = table(cisp.recovery(one, decoder=mixed))["subspace", "share inside"]
+        assert inside == pytest.approx(found, abs=1e-9)
+
+
 @pytest.mark.parametrize(("r", "K", "runs"), [(1, 1, 500), (1, 300, 30), (3, 300, 30)])
 def test_random_directions_score_what_the_formula_says(r: int, K: int, runs: int) -> None:
     T, D = 40, 120
