@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cisp.arguments import count
+from cisp.arguments import count, instance
 from cisp.circuits import SmallCircuits
 from cisp.reach import affine_states, bound, drawn_states
 
@@ -50,6 +50,7 @@ def check_assumptions(circuits: SmallCircuits, *, D: int, z: int) -> list[Findin
     others. 5' is judged where the theory needs it, on errors that leave the On-indicator alone; for
     circuits without an "indicator" read-out, on all errors.
     """
+    instance("circuits", circuits, SmallCircuits)
     return [
         few_are_active(circuits, D=D, z=z),
         inactive_ignore_noise(circuits),
@@ -63,6 +64,7 @@ def check_assumptions(circuits: SmallCircuits, *, D: int, z: int) -> list[Findin
 
 def few_are_active(circuits: SmallCircuits, *, D: int, z: int) -> Finding:
     """Assumption 1: z << D/d. Reports z d/D and takes "much less" to mean at most a tenth."""
+    instance("circuits", circuits, SmallCircuits)
     share = count("z", z) * circuits.d / count("D", D)
     return Finding("1", share <= 0.1, share, "active circuits per position, z d/D")
 
@@ -127,10 +129,13 @@ def noise_is_not_amplified(circuits: SmallCircuits, *, keep_indicator: bool) -> 
         seen = _unseen(circuits.readouts["indicator"])
     on = _on(circuits, first)
     on = on if w.ndim == 4 else on.transpose(0, 1).flatten(1, 2)
-    norms = torch.linalg.matrix_norm((w.unsqueeze(-3) * on.unsqueeze(-1)) @ seen, ord=2)
+    wide = torch.promote_types(w.dtype, torch.float32)  # torch has no norms in half precision
+    norms = torch.linalg.matrix_norm(
+        (w.unsqueeze(-3) * on.unsqueeze(-1)).to(wide) @ seen.to(wide), ord=2
+    )
     gain, circuit, layer = _worst(norms, largest=True)
     space = "errors that keep the indicator" if keep_indicator else "all errors"
-    slack = 1e-5  # float32 rounding of an exact rotation
+    slack = max(1e-5, 4 * torch.finfo(w.dtype).eps)  # rounding of an exact rotation
     told = f"amplification of {space}"
     return Finding("5'", gain <= 1 + slack, gain, told, circuit, layer + first - 1)
 

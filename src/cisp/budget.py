@@ -7,7 +7,7 @@ from torch import Tensor
 from cisp.arguments import count
 from cisp.channels import Channels
 from cisp.network import Network
-from cisp.readout import of_active
+from cisp.readout import check_run, of_active
 
 
 def error_budget(
@@ -37,7 +37,10 @@ def error_budget(
 
     Raises ValueError in layer 1, where the only error is the overlap.
     """
-    count("layer", layer, low=2, high=network.L)
+    check_run(network, A, a, active, layer)
+    count("layer", layer, low=2)
+    if A.ndim != 4:
+        raise ValueError(f"A has shape {tuple(A.shape)}; it must have all layers of a run")
     if isinstance(network.wiring, Channels):
         raise ValueError(
             "network has read-outs that are not linear; their errors have no such parts"

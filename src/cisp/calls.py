@@ -4,9 +4,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from cisp.arguments import count
+from cisp.arguments import count, instance
+from cisp.arguments import told as shown
 from cisp.channels import Channels
 from cisp.network import Network
+from cisp.shapes import check_tensor
 
 
 def with_calls(
@@ -33,6 +35,7 @@ def with_calls(
     network: one of `superpose_exact` for z = 2. Raises ValueError for another, for circuits that it
     does not have, a layer that is not between the first and the last, or a start above M / 2.
     """
+    instance("network", network, Network)
     n, d, S = network.n, network.d, network.S
     if not isinstance(network.wiring, Channels) or S != 3:
         raise ValueError(
@@ -40,11 +43,15 @@ def with_calls(
             "superpose_exact for z=2"
         )
     count("layer", layer, low=2, high=network.L - 1)
+    check_tensor("calls", calls, ("calls", 2), torch.int64)
     for t in calls.flatten().tolist():
         count("calls", t, low=0, high=network.T - 1)
     state, M = (d - 1) // 2, float(network.wiring.counts[layer, 0, -1])
-    if start.shape != (state,) or not 0 <= float(start.min()) <= float(start.max()) <= M / 2:
-        raise ValueError(f"start={start.tolist()}; it must be {state} values in 0..{M / 2:.4g}")
+    check_tensor("start", start, (state,), network.w.dtype, of="the network's ")
+    if not 0 <= float(start.min()) <= float(start.max()) <= M / 2:
+        raise ValueError(
+            f"start={shown(start.tolist())}; it must be {state} values in 0..{M / 2:.4g}"
+        )
     callers, called = (
         nn.functional.one_hot(network.tables[0][calls[:, side]], n).sum(1).to(start)
         for side in (0, 1)

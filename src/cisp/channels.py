@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cisp.circuits import SmallCircuits
+from cisp.inputs import finite
 from cisp.layers import Bags, check_alike, checked_tables, dense
 
 HALF = 0.5  # counts and flags are whole numbers
@@ -46,8 +47,13 @@ class Channels(nn.Module):
         super().__init__()
         self.n = n
         self.register_buffer("tables", checked_tables(tables, n))
-        L, _, S = tables.shape
-        if counts.shape[:2] != (L, S - 1) or flags.shape[:1] != (L,):
+        L, _, S = self.tables.shape
+        counts, flags = finite("counts", counts), finite("flags", flags)
+        if (
+            counts.shape[:2] != (L, S - 1)
+            or flags.shape[:1] != (L,)
+            or flags.ndim * counts.ndim != 6
+        ):
             raise ValueError(
                 f"counts has shape {tuple(counts.shape)} and flags {tuple(flags.shape)}; "
                 f"they must be ({L}, {S - 1}, d) and ({L}, first)"

@@ -8,6 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
+from cisp.arguments import a, places
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 COLUMNS = 256  # of a dense matrix, made at a time
 NOTHING = torch.zeros(2, 0, dtype=torch.int64)
 
@@ -131,15 +134,21 @@ class Layer(nn.Module):
 
 def checked_tables(tables: Tensor, n: int) -> Int[Tensor, "L T S"]:
     """The tables of a wiring, or a ValueError that says what is wrong with them."""
-    if tables.ndim != 3 or 0 in tables.shape or tables.is_floating_point():
+    if not isinstance(tables, Tensor):
+        raise ValueError(f"tables is {a(tables)}; it must be a torch.Tensor of (L, T, S) integers")
+    if tables.ndim != 3 or 0 in tables.shape or tables.dtype not in INTEGERS:
         raise ValueError(
             f"tables has shape {tuple(tables.shape)} and dtype {tables.dtype}; "
             "it must be (L, T, S) integers"
         )
+    tables, n = tables.long(), places(n)
     low, high = int(tables.min()), int(tables.max())
     if low < 0 or high >= n:
         wrong = low if low < 0 else high
         raise ValueError(f"tables holds position {wrong}; positions are 0..{n - 1}")
+    rows = tables.sort(2).values
+    if bool((rows[..., 1:] == rows[..., :-1]).any()):
+        raise ValueError("tables has a row with a position twice; its positions must differ")
     return tables
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cisp.arguments import count, positive
+from cisp.arguments import count, generator, positive, room
 from cisp.circuits import SmallCircuits
-from cisp.inputs import Seed, finite
+from cisp.inputs import Seed, finite, floating
 
 
 def conditional_rotations(
@@ -50,7 +50,7 @@ def conditional_rotations(
         [gate - (c - s), -gate + (c - s), c, -s],
         [gate - (s + c), -gate + (s + c), s, c],
     ]
-    kind = dtype or torch.get_default_dtype()
+    kind = floating(dtype)
     return SmallCircuits(
         w=_matrices(rows).to(kind),
         b=torch.cat([step_bias(gain, threshold, kind), torch.full((2,), -bias, dtype=kind)]),
@@ -115,7 +115,8 @@ def step_indicators(
     [-2.5, -3.5]
     """
     positive("gain", gain), positive("threshold", threshold)
-    kind = dtype or torch.get_default_dtype()
+    room("T", T, 8 * count("T", T))
+    kind = floating(dtype)
     row = gain * torch.tensor([1.0, -1], dtype=kind)
     return SmallCircuits(
         w=row.repeat(count("T", T), 2, 1),
@@ -142,7 +143,7 @@ def one_relu_rotations(
     c, s = torch.cos(angles), torch.sin(angles)
     zero, two = torch.zeros_like(c), torch.full_like(c, 2.0)
     rows = [[two, zero, zero], [two - (c - s), c, -s], [two - (s + c), s, c]]
-    kind = dtype or torch.get_default_dtype()
+    kind = floating(dtype)
     return SmallCircuits(
         w=_matrices(rows).to(kind),
         b=torch.tensor([-1.0, -1, -1]),
@@ -166,7 +167,10 @@ def _angles(T: int | None, theta: object, rng: Seed) -> Tensor:
     if theta is None:
         if T is None:
             raise ValueError("T=None and theta=None; give the number of circuits or their angles")
-        return torch.from_numpy(np.random.default_rng(rng).uniform(0, 2 * np.pi, count("T", T)))
+        room("T", T, 64 * count("T", T))
+        return torch.from_numpy(generator(rng).uniform(0, 2 * np.pi, count("T", T)))
+    if T is not None:
+        count("T", T)
     angles = finite("theta", theta).double()
     if angles.ndim not in (1, 2) or 0 in angles.shape or T not in (None, angles.shape[-1]):
         wanted = "(T,) or (L, T)" if T is None else f"({T},) or (L, {T})"

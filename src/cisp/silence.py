@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
+from cisp.arguments import generator
 from cisp.inputs import Seed
 from cisp.network import Network
 from cisp.reach import affine_states, bound, drawn_states, worst
@@ -88,7 +89,7 @@ def loudest_outside(
     circuits, share = network.circuits, network.S - 1
     exact = affine_states(circuits)
     affine = exact is not None
-    states = drawn_states(circuits, np.random.default_rng(rng)) if exact is None else exact
+    states = drawn_states(circuits, generator(rng)) if exact is None else exact
     layers = range(2, network.L + 1)
     parts = [(circuits.at(k)[0] - network.mean(k)).double() for k in layers]
     most = [bound(w, X, affine).clamp(min=0) for w, X in zip(parts, states, strict=True)]

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cisp.allocation import Table
-from cisp.arguments import count
+from cisp.arguments import count, told
+from cisp.inputs import finite
 from cisp.layers import Bags, Layer, check_alike, checked_tables
 
 
@@ -39,8 +40,9 @@ class Dealt(nn.Module):
         self.n = n
         self.register_buffer("tables", checked_tables(tables, n))
         self.register_load_state_dict_post_hook(_derive)
-        chi = _balanced(tables, n) if chi is None else chi
-        if chi.ndim not in (1, 2) or len(chi) != len(tables) or not bool(chi.isfinite().all()):
+        tables = self.tables
+        chi = _balanced(tables, n) if chi is None else finite("chi", chi)
+        if chi.ndim not in (1, 2) or len(chi) != len(tables):
             raise ValueError(
                 f"chi has shape {tuple(chi.shape)}; it must be finite, ({len(tables)},) or "
                 f"({len(tables)}, d)"
@@ -88,8 +90,8 @@ class Extrinsic(nn.Module):
         self.register_buffer("tables", checked_tables(tables, n))
         self.register_load_state_dict_post_hook(_derive)
         count("S", tables.shape[2], low=2)
-        if chi is not None and bool(chi.any()):
-            raise ValueError(f"chi={chi.tolist()} is not allowed; this wiring has none, or zeros")
+        if chi is not None and bool(finite("chi", chi).any()):
+            raise ValueError(f"chi={told(chi)} is not allowed; it must be None or 0 in this wiring")
         self.register_buffer("chi", torch.zeros(len(tables), dtype=torch.float64).to(tables.device))
         _derive(self)
 
