@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import jaxtyping
 import numpy as np

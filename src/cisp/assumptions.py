@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cisp.arguments import count, instance
 from cisp.circuits import SmallCircuits
+from cisp.inputs import unit
 from cisp.reach import affine_states, bound, drawn_states
 
 TRIED = 512  # inputs on which amplification is measured, or one for each circuit if there are more
@@ -119,7 +120,7 @@ def noise_is_not_amplified(circuits: SmallCircuits, *, keep_indicator: bool) -> 
     from layer to layer (for the rotations by up to a factor of 1.77); these are absolute.
     """
     w, b, first = _noisy(circuits)
-    seen = torch.eye(circuits.d).to(w)
+    seen = unit(circuits.d, w)
     if keep_indicator:
         if "indicator" not in circuits.readouts:
             raise ValueError(
@@ -148,7 +149,7 @@ def weights_are_uncorrelated(circuits: SmallCircuits) -> Finding:
     correlated with the others.
     """
     T, others = circuits.T, max(circuits.T - 1, 1)  # a single circuit has nothing to correlate with
-    v = circuits.w.flatten(-2).double()
+    v = circuits.w.flatten(-2).cpu().double()
     energy = v.square().sum(-1)
     each = ((v @ v.sum(-2).unsqueeze(-1)).squeeze(-1) - energy) / others
     layers = each.mean(-1, keepdim=True) / energy.mean(-1, keepdim=True)
@@ -172,10 +173,10 @@ def leaks_are_silenced(circuits: SmallCircuits) -> Finding:
     pushes = []
     for layer, X in enumerate(states, 2):
         w, b = circuits.at(layer)
-        own = (w - w.mean(0)).double()
+        own = (w - w.mean(0)).cpu().double()
         most = bound(own, X, known is not None).clamp(min=0)
-        pushes.append(torch.where(most > TINY, most / b.clamp(max=0).abs().double(), 0))
-    none = torch.zeros(1, circuits.T, 1)
+        pushes.append(torch.where(most > TINY, most / b.clamp(max=0).abs().cpu().double(), 0))
+    none = circuits.w.new_zeros(1, circuits.T, 1)
     push, circuit, layer = _worst(torch.stack(pushes) if pushes else none, largest=True)
     told = "most that a circuit's own part sends a stranger, in units of its bias"
     return Finding("C12.2", push <= 1, push, told, circuit, layer + 1)
@@ -192,7 +193,7 @@ def _noisy(circuits: SmallCircuits) -> tuple[Tensor, Tensor, int]:
 def _on(circuits: SmallCircuits, first: int) -> Bool[Tensor, "layers T inputs d"]:
     """Which neurons are on from layer `first` on, for some of the circuits' own inputs."""
     each = -(-TRIED // circuits.T)
-    active = torch.arange(circuits.T).repeat(each).unsqueeze(1).to(circuits.w.device)
+    active = torch.arange(circuits.T, device=circuits.w.device).repeat(each).unsqueeze(1)
     a0 = circuits.sample_inputs(batch=len(active), z=1, rng=0, active=active)
     on = circuits.run(a0, active)[first:, :, 0] > 0
     return on.unflatten(1, (each, circuits.T)).transpose(1, 2)
@@ -214,7 +215,7 @@ def _unseen(matrix: Float[Tensor, "*T k d"]) -> Float[Tensor, "d m"]:
     matrix = matrix.reshape(-1, matrix.shape[-1])
     unread = ~matrix.ne(0).any(0)
     if bool(unread.any()):
-        return torch.eye(len(unread)).to(matrix)[:, unread]
-    _, singular, vh = torch.linalg.svd(matrix.double())
+        return unit(len(unread), matrix)[:, unread]
+    _, singular, vh = torch.linalg.svd(matrix.cpu().double())
     rank = int((singular > 1e-9 * singular.max()).sum())
     return vh[rank:].T.to(matrix)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cisp.arguments import count
+from cisp.arguments import count, instance
 from cisp.channels import Channels
 from cisp.network import Network
 from cisp.readout import check_run, of_active
@@ -37,8 +37,9 @@ def error_budget(
 
     Raises ValueError in layer 1, where the only error is the overlap.
     """
+    instance("network", network, Network)
+    count("layer", layer, low=2, high=network.L)
     check_run(network, A, a, active, layer)
-    count("layer", layer, low=2)
     if A.ndim != 4:
         raise ValueError(f"A has shape {tuple(A.shape)}; it must have all layers of a run")
     if isinstance(network.wiring, Channels):

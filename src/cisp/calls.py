@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from cisp.arguments import count, instance
 from cisp.arguments import told as shown
 from cisp.channels import Channels
+from cisp.inputs import unit
 from cisp.network import Network
 from cisp.shapes import check_tensor
 
@@ -43,7 +44,9 @@ def with_calls(
             "superpose_exact for z=2"
         )
     count("layer", layer, low=2, high=network.L - 1)
-    check_tensor("calls", calls, ("calls", 2), torch.int64)
+    check_tensor("calls", calls, None, torch.int64)
+    if calls.ndim != 2 or calls.shape[1] != 2:
+        raise ValueError(f"calls has shape {tuple(calls.shape)}; it must be (calls, 2)")
     for t in calls.flatten().tolist():
         count("calls", t, low=0, high=network.T - 1)
     state, M = (d - 1) // 2, float(network.wiring.counts[layer, 0, -1])
@@ -57,10 +60,10 @@ def with_calls(
         for side in (0, 1)
     )
     dense = network.to_dense()
-    heard = torch.zeros(n, d, n).to(start)
+    heard = start.new_zeros(n, d, n)
     heard[:, 0] = called.T @ callers
     told = torch.cat([start.new_ones(1), start, start + M])
-    more, step = heard.flatten(1), torch.kron(told.unsqueeze(1), torch.eye(n).to(start))
+    more, step = heard.flatten(1), torch.kron(told.unsqueeze(1), unit(n, start))
     limit = start.new_full((n,), 1.0 - S)
     W, B = network.W, network.B
     dense[2 * layer - 2] = _linear(

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cisp.circuits import SmallCircuits
-from cisp.inputs import finite
+from cisp.inputs import finite, unit
 from cisp.layers import Bags, check_alike, checked_tables, dense
 
 HALF = 0.5  # counts and flags are whole numbers
@@ -60,7 +60,7 @@ class Channels(nn.Module):
             )
         for name, value in (("counts", counts), ("flags", flags)):
             self.register_buffer(name, value)
-        zero = torch.zeros(L, dtype=counts.dtype)
+        zero = counts.new_zeros(L)
         self.register_buffer("chi", zero.to(tables.device), persistent=False)
         self.register_load_state_dict_post_hook(_derive)
         _derive(self)
@@ -117,7 +117,7 @@ class Heard(nn.Module):
         super().__init__()
         self.n, self.gather = n, nn.Identity()
         T, S = table.shape
-        places = torch.arange(T * S).view(T, S)
+        places = torch.arange(T * S, device=table.device).view(T, S)
         order = table.flatten().argsort(stable=True)
         heard = [places.roll(-c, 1).flatten()[order] for c in range(1, S)]
         self.channels = nn.ModuleList(Bags(table.flatten()[order], rows, n) for rows in heard)
@@ -149,13 +149,13 @@ class Heard(nn.Module):
 
     def W_emb(self, facts: Facts) -> Float[Tensor, "1 n n"]:
         """What goes with w_mean: every position itself."""
-        return torch.eye(self.n).to(facts[1]).unsqueeze(0)
+        return unit(self.n, facts[1]).unsqueeze(0)
 
     def own(self, t: int, delta_w: Float[Tensor, "d d"], facts: Facts) -> Float[Tensor, "D D"]:
         """Circuit t's own part of W: what its places hear of each other."""
         d, (table, counts, first) = len(delta_w), facts
         values = _values(delta_w.unsqueeze(0), torch.zeros_like(delta_w), facts)[0]
-        part = torch.zeros(d, self.n, d, self.n).to(delta_w)
+        part = delta_w.new_zeros(d, self.n, d, self.n)
         for c in range(len(counts)):
             hears = torch.zeros_like(delta_w)
             hears[:, 0] = counts[c]

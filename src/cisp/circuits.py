@@ -86,7 +86,7 @@ class SmallCircuits:
     def __getitem__(self, which: int | slice | Sequence[int] | Tensor) -> "SmallCircuits":
         """Some of the circuits, in the order asked for."""
         try:
-            kept = torch.arange(self.T)[which].reshape(-1)
+            kept = torch.arange(self.T, device="cpu")[which].reshape(-1)
         except (IndexError, TypeError, ValueError):
             raise IndexError(f"circuits are 0..{self.T - 1}, not {told(which)}") from None
         theta = None if self.theta is None else self.theta[..., kept]

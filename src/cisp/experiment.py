@@ -204,7 +204,9 @@ def _in_threads(function: Callable[[Part], Tally], lots: Iterator[Part]) -> Iter
     A lot in each thread, torch within it on one, is faster than one lot after another with torch on
     all: the arrays are too small to be shared out well.
     """
-    torch.empty(31 << 20, dtype=torch.uint8)  # once freed, glibc keeps blocks this size at hand
+    torch.empty(
+        31 << 20, dtype=torch.uint8, device="cpu"
+    )  # once freed, glibc keeps blocks this size at hand
     with ONE_AT_A_TIME:
         threads = torch.get_num_threads()
         pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from cisp.arguments import instance, positive, refuse, told
 from cisp.circuits import SmallCircuits
-from cisp.inputs import Inputs, finite, mapped, samples
+from cisp.inputs import Inputs, finite, mapped, samples, unit
 from cisp.rotations import step_bias
 from cisp.shapes import check_tensor
 
@@ -83,7 +83,7 @@ def gated(
     full[:, :, 2:, 0], full[:, :, 2:, 1], full[:, :, 2:, 2:] = rides, -rides, w
     shared = torch.cat([step_bias(gain, threshold, w.dtype).expand(L, 2).to(w), -beta], 1)
     mean, spread = w.new_zeros(m + 2), w.new_zeros(m + 2, into)
-    mean[0], mean[1], spread[2 : 2 + into] = 1.5, 0.5, torch.eye(into)
+    mean[0], mean[1], spread[2 : 2 + into] = 1.5, 0.5, unit(into, w)
     circuits = SmallCircuits(
         w=full,
         b=shared,
@@ -165,8 +165,8 @@ def _loaded(circuits: SmallCircuits, bound: float | int) -> SmallCircuits:
     and the sum of the inputs as a_i - bound a_0, exactly.
     """
     d = circuits.d
-    first = torch.eye(d).to(circuits.w)
-    first[:2, :2] = torch.tensor([1.0, -1.0])
+    first = unit(d, circuits.w)
+    first[:2, :2] = first.new_tensor([1.0, -1.0])
     first[2:, 0], first[2:, 1] = bound, -bound
     w = torch.cat([first.expand(1, circuits.T, d, d), circuits.w])
     w[1, :, 2:, 0] -= bound * w[1, :, 2:, 2:].sum(-1)
@@ -177,8 +177,8 @@ def _loaded(circuits: SmallCircuits, bound: float | int) -> SmallCircuits:
 
 def _readouts(s: Tensor, outputs: tuple[Tensor, Tensor] | None, w: Tensor) -> dict[str, Tensor]:
     T, m = w.shape[1:3]
-    alpha = torch.tensor([1.0, -1.0]).to(w)
-    state = torch.cat([-s.unsqueeze(1) * alpha, torch.eye(m).to(w)], 1)
+    alpha = w.new_tensor([1.0, -1.0])
+    state = torch.cat([-s.unsqueeze(1) * alpha, unit(m, w)], 1)
     readouts = {"indicator": torch.cat([alpha, w.new_zeros(m)]).unsqueeze(0), "state": state}
     if outputs is not None:
         if not isinstance(outputs, tuple | list) or len(outputs) != 2:

@@ -98,7 +98,8 @@ def finite(name: str, value: object, like: Tensor | None = None) -> Tensor:
         value = value.copy()  # the owner may change it later; torch takes no negative strides
     try:
         exact = torch.float64 if isinstance(value, float) else None  # all its digits
-        tensor = torch.as_tensor(value, dtype=exact)
+        given = isinstance(value, Tensor)  # which as_tensor would move to the default device
+        tensor = value if given else torch.as_tensor(value, dtype=exact, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         refuse(name, value, "an array of numbers")
     integers = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
@@ -112,6 +113,11 @@ def finite(name: str, value: object, like: Tensor | None = None) -> Tensor:
         kind = f" in {found.dtype}" if isfinite(bad) else ""
         raise ValueError(f"{name} holds {bad}; its entries must be finite{kind}")
     return found
+
+
+def unit(size: int, like: Tensor) -> Float[Tensor, "d d"]:
+    """The identity, in the dtype and on the device of `like`."""
+    return torch.eye(size, dtype=like.dtype, device=like.device)
 
 
 def floating(dtype: object) -> torch.dtype:

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
 from cisp.arguments import a, places
+from cisp.inputs import unit
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 COLUMNS = 256  # of a dense matrix, made at a time
-NOTHING = torch.zeros(2, 0, dtype=torch.int64)
+NOTHING = torch.zeros(2, 0, dtype=torch.int64, device="cpu")
 
 
 class Bags(nn.Module):
@@ -24,7 +25,7 @@ class Bags(nn.Module):
     def __init__(self, bags: Int[Tensor, " m"], rows: Int[Tensor, " m"], sums: int) -> None:
         """Row rows[k] goes into sum bags[k], in order, of so many sums."""
         super().__init__()
-        starts = torch.searchsorted(bags, torch.arange(sums))
+        starts = torch.searchsorted(bags, torch.arange(sums, device=bags.device))
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("starts", starts, persistent=False)
 
@@ -107,7 +108,7 @@ class Layer(nn.Module):
 
     def W_emb(self, chi: Float[Tensor, "*d"]) -> Float[Tensor, "blocks n n"]:
         """What each entry takes of w_mean: one for all blocks, or one for each."""
-        units = torch.eye(len(self.scatter.starts)).to(chi).unsqueeze(1)
+        units = unit(len(self.scatter.starts), chi).unsqueeze(1)
         mean = self._number(self.mean, chi)
         columns = [self.scatter(mean * self.gather(A)) for A in units.split(COLUMNS, 2)]
         return torch.cat(columns, 2).transpose(0, 1)
@@ -117,7 +118,7 @@ class Layer(nn.Module):
     ) -> Float[Tensor, "D D"]:
         """Circuit t's own part of W, with its Delta w."""
         d, n = len(delta_w), len(self.scatter.starts)
-        part = torch.zeros(d, n, d, n).to(delta_w)
+        part = delta_w.new_zeros(d, n, d, n)
         circuits, sums = self.taken_back
         for k, sign in ((t, 1), *((k, -1) for k in sums[circuits == t].tolist())):
             to, read = self.scatter.holding(k).unsqueeze(1), self.gather.of(k)
@@ -172,7 +173,7 @@ def dense(
 ) -> Float[Tensor, "D D"]:
     """The dense weights of a layer, blocks stacked as in 5.14: its product, of unit vectors."""
     d = len(w_mean)
-    units = torch.eye(d * n).to(w).view(d, n, -1).transpose(0, 1)
+    units = unit(d * n, w).view(d, n, -1).transpose(0, 1)
     gather: nn.Module = layer.gather  # type: ignore[assignment]  # a module by name
     columns = [layer(gather(A), w, w_mean, facts) for A in units.split(COLUMNS, 2)]
     return torch.cat(columns, 2).transpose(0, 1).reshape(d * n, d * n)

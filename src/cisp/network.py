@@ -18,7 +18,7 @@ from cisp.arguments import count, generator, instance, room
 from cisp.channels import Channels, Heard
 from cisp.circuits import SmallCircuits
 from cisp.files import read, write
-from cisp.inputs import Inputs, Seed, finite
+from cisp.inputs import Inputs, Seed, finite, unit
 from cisp.layers import Layer
 from cisp.shapes import check_inputs, check_tensor
 from cisp.wiring import Dealt, Extrinsic
@@ -175,7 +175,7 @@ class Network(nn.Module):
         """The dense weights W^l of layer 1..L, blocks stacked as in 5.14 (5.20; W^1 = I, 5.26)."""
         room("D", self.D, self.D**2)
         if count("layer", layer, high=self.L) == 1:
-            return torch.eye(self.D).to(self.w)
+            return unit(self.D, self.w)
         return self._layer(layer).W(self.circuits.at(layer)[0], *self._shared(layer))
 
     def B(self, layer: int) -> Float[Tensor, " D"]:
@@ -186,7 +186,7 @@ class Network(nn.Module):
         """What W(layer) holds beyond the circuits' own parts: w_mean (x) W_emb, or I in layer 1."""
         room("D", self.D, self.D**2)
         if count("layer", layer, high=self.L) == 1:
-            return torch.eye(self.D).to(self.w)
+            return unit(self.D, self.w)
         W_emb = self.W_emb(layer).expand(self.d, -1, -1)
         return torch.einsum("ij,ipq->ipjq", self.mean(layer), W_emb).reshape(self.D, self.D)
 
@@ -202,7 +202,7 @@ class Network(nn.Module):
         count("layer", layer, high=self.L), count("t", t, low=0, high=self.T - 1)
         room("D", self.D, self.D**2)
         if layer == 1:
-            return torch.zeros(self.D, self.D).to(self.w)
+            return self.w.new_zeros(self.D, self.D)
         delta_w = self.circuits.at(layer)[0][t] - self.mean(layer)
         return self._layer(layer).own(t, delta_w, self._shared(layer)[1])
 

@@ -69,6 +69,8 @@ def plan(
     'T <= D/d: side by side, without superposition, costs nothing'
     """
     instance("circuits", circuits, SmallCircuits)
+    wide = torch.promote_types(circuits.w.dtype, torch.float32)
+    circuits = circuits.to("cpu").to(wide)
     if not circuits.readouts:
         raise ValueError("circuits have no read-outs; the last of them is what a plan is about")
     count("z", z, high=circuits.T - 1)
@@ -79,17 +81,22 @@ def plan(
     each_S = [count("S", each) for each in S]
     room("draws", draws, 12 * circuits.d * count("draws", draws))
     rows: list[dict[str, object]] = []
-    for embedding, allocation in WAYS:
-        job = _Job(circuits, embedding, allocation, z, draws, seed)
-        found = [(job.foretell(n, each), each) for each in each_S]
-        best = min(range(len(found)), key=lambda k: _order(found[k][0].mse), default=-1)
-        for k, (told, each) in enumerate(found):
-            row: dict[str, object] = {"embedding": embedding, "allocation": allocation, "S": each}
-            more = nan, nan
-            if error is not None and k == best and not np.isnan(told.mse):
-                more = _searched(told.job, n, each, error)
-            row |= {"mse": told.mse, "fits": more[0], "D_needed": more[1], "note": told.note}
-            rows.append(row)
+    with torch.device("cpu"):
+        for embedding, allocation in WAYS:
+            job = _Job(circuits, embedding, allocation, z, draws, seed)
+            found = [(job.foretell(n, each), each) for each in each_S]
+            best = min(range(len(found)), key=lambda k: _order(found[k][0].mse), default=-1)
+            for k, (told, each) in enumerate(found):
+                row: dict[str, object] = {
+                    "embedding": embedding,
+                    "allocation": allocation,
+                    "S": each,
+                }
+                more = nan, nan
+                if error is not None and k == best and not np.isnan(told.mse):
+                    more = _searched(told.job, n, each, error)
+                row |= {"mse": told.mse, "fits": more[0], "D_needed": more[1], "note": told.note}
+                rows.append(row)
     rows.sort(key=lambda row: _order(row["mse"]))  # type: ignore[arg-type]  # a float
     return pd.DataFrame(rows)
 

@@ -53,14 +53,16 @@ def conditional_rotations(
     kind = floating(dtype)
     return SmallCircuits(
         w=_matrices(rows).to(kind),
-        b=torch.cat([step_bias(gain, threshold, kind), torch.full((2,), -bias, dtype=kind)]),
+        b=torch.cat(
+            [step_bias(gain, threshold, kind), torch.full((2,), -bias, dtype=kind, device="cpu")]
+        ),
         readouts={
-            "indicator": torch.tensor([[1.0, -1, 0, 0]]),
-            "rotation": torch.tensor([[-1.0, 1, 1, 0], [-1, 1, 0, 1]]),
+            "indicator": _given([[1.0, -1, 0, 0]]),
+            "rotation": _given([[-1.0, 1, 1, 0], [-1, 1, 0, 1]]),
         },
         theta=angles.to(kind),
-        input_mean=torch.tensor([1.5, 0.5, 1, 1]),
-        input_map=torch.eye(4)[:, 2:],
+        input_mean=_given([1.5, 0.5, 1, 1]),
+        input_map=torch.eye(4, device="cpu")[:, 2:],
     )
 
 
@@ -92,7 +94,7 @@ def loaded_rotations(
     w[0, :, :2] /= gain
     w[0, :, 2:, 0] -= bias
     w[0, :, 2:, 1] += bias
-    b[0] = torch.tensor([0.0, -1, 0, 0])
+    b[0] = b.new_tensor([0.0, -1, 0, 0])
     if circuits.L > 1:
         w[1, :, 2:, 1] -= w[1, :, 2:, 2:].sum(-1)
     return replace(circuits, w=w, b=b)
@@ -117,13 +119,13 @@ def step_indicators(
     positive("gain", gain), positive("threshold", threshold)
     room("T", T, 8 * count("T", T))
     kind = floating(dtype)
-    row = gain * torch.tensor([1.0, -1], dtype=kind)
+    row = gain * torch.tensor([1.0, -1], dtype=kind, device="cpu")
     return SmallCircuits(
         w=row.repeat(count("T", T), 2, 1),
         b=step_bias(gain, threshold, kind),
-        readouts={"indicator": torch.tensor([[1.0, -1]])},
-        input_mean=torch.tensor([1.5, 0.5]),
-        input_map=torch.zeros(2, 1),
+        readouts={"indicator": _given([[1.0, -1]])},
+        input_mean=_given([1.5, 0.5]),
+        input_map=torch.zeros(2, 1, device="cpu"),
     )
 
 
@@ -146,20 +148,25 @@ def one_relu_rotations(
     kind = floating(dtype)
     return SmallCircuits(
         w=_matrices(rows).to(kind),
-        b=torch.tensor([-1.0, -1, -1]),
+        b=_given([-1.0, -1, -1]),
         readouts={
-            "indicator": torch.tensor([[1.0, 0, 0]]),
-            "rotation": torch.tensor([[-1.0, 1, 0], [-1, 0, 1]]),
+            "indicator": _given([[1.0, 0, 0]]),
+            "rotation": _given([[-1.0, 1, 0], [-1, 0, 1]]),
         },
         theta=angles.to(kind),
-        input_mean=torch.ones(3),
-        input_map=torch.eye(3)[:, 1:],
+        input_mean=torch.ones(3, device="cpu"),
+        input_map=torch.eye(3, device="cpu")[:, 1:],
     )
+
+
+def _given(numbers: list[float | int] | list[list[float | int]]) -> Tensor:
+    """Numbers, which `SmallCircuits` moves to where the weights are."""
+    return torch.tensor(numbers, device="cpu")
 
 
 def step_bias(gain: float | int, threshold: float | int, dtype: torch.dtype) -> Tensor:
     """The biases (2,) of the step clip(gain (alpha - threshold) + 1/2, 0, 1)."""
-    return torch.tensor([0.5, -0.5], dtype=dtype) - gain * threshold
+    return torch.tensor([0.5, -0.5], dtype=dtype, device="cpu") - gain * threshold
 
 
 def _angles(T: int | None, theta: object, rng: Seed) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cisp.arguments import DEEPEST, a, count, refuse
-from cisp.inputs import finite
+from cisp.inputs import finite, unit
 
 
 def same_widths(w: object) -> Tensor:
@@ -73,7 +73,7 @@ def law_of_inputs(mean: object, spread: object, w: Tensor) -> tuple[Tensor, Tens
     """input_mean (d,) and input_map (d, k), 0 and the identity where not given."""
     d = w.shape[-1]
     mean = w.new_zeros(d) if mean is None else finite("input_mean", mean, w)
-    spread = torch.eye(d).to(w) if spread is None else finite("input_map", spread, w)
+    spread = unit(d, w) if spread is None else finite("input_map", spread, w)
     if mean.shape != (d,) or spread.ndim != 2 or len(spread) != d or not spread.shape[1]:
         raise ValueError(
             f"input_mean has shape {tuple(mean.shape)} and input_map {tuple(spread.shape)}; "
@@ -102,7 +102,7 @@ def check_inputs(a0: Tensor, active: Tensor, *, T: int, d: int, dtype: torch.dty
 
 
 def check_active(active: Tensor, *, T: int, batch: int | None = None) -> None:
-    """Raise ValueError unless active (batch, z) holds z different ones of T circuits in each row."""
+    """Raise ValueError unless active (batch, z) holds z different of T circuits in each row."""
     check_tensor("active", active, None, None)
     if active.ndim != 2 or active.dtype not in (torch.int32, torch.int64):
         raise ValueError(

@@ -56,7 +56,9 @@ def check_silence(network: Network, rng: Seed) -> None:
     loudest = loudest_outside(network, tiny - bias, rng)
     over = bias + loudest.heard > tiny
     if network.b.ndim == 1:  # one bias for all layers, named where it is heard most
-        over &= torch.arange(len(bias)).unsqueeze(1) == loudest.heard.round(decimals=6).argmax(0)
+        over &= torch.arange(len(bias), device="cpu").unsqueeze(1) == loudest.heard.round(
+            decimals=6
+        ).argmax(0)
     if bool(over.any()):
         _refuse(loudest, bias, over)
 
@@ -91,10 +93,12 @@ def loudest_outside(
     affine = exact is not None
     states = drawn_states(circuits, generator(rng)) if exact is None else exact
     layers = range(2, network.L + 1)
-    parts = [(circuits.at(k)[0] - network.mean(k)).double() for k in layers]
+    parts = [(circuits.at(k)[0] - network.mean(k)).cpu().double() for k in layers]
     most = [bound(w, X, affine).clamp(min=0) for w, X in zip(parts, states, strict=True)]
-    most = [each.cpu() / share for each in most]
-    found = Loudest(torch.zeros_like(room), *torch.zeros(2, *room.shape).int())
+    most = [each / share for each in most]
+    found = Loudest(
+        torch.zeros_like(room), *torch.zeros(2, *room.shape, dtype=torch.int32, device="cpu")
+    )
     if not states:
         return found
     joinings = _Joinings.of(network.tables[0].cpu().numpy(), network.n)
@@ -104,7 +108,7 @@ def loudest_outside(
             for row, (delta, X) in enumerate(zip(parts, states, strict=True), 1):
                 own = torch.cat([delta, torch.zeros_like(delta[:1])])  # -1: nobody joins them
                 heard = own[torch.from_numpy(joining)].sum(1) / share @ X[torch.from_numpy(v)]
-                top, at = (each.cpu() for each in worst(heard, affine).max(0))
+                top, at = worst(heard, affine).max(0)
                 louder = top > found.heard[row]
                 found.circuit[row, louder] = torch.from_numpy(v)[at][louder].int()
                 found.position[row, louder] = torch.from_numpy(p)[at][louder].int()
@@ -187,7 +191,7 @@ class _Joinings:
 
 
 def _biases(network: Network) -> Float[Tensor, "L d"]:
-    return torch.stack([network.circuits.at(k)[1].double() for k in range(1, network.L + 1)]).cpu()
+    return torch.stack([network.circuits.at(k)[1].cpu().double() for k in range(1, network.L + 1)])
 
 
 def _tolerance(network: Network) -> float:

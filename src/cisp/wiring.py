@@ -92,7 +92,7 @@ class Extrinsic(nn.Module):
         count("S", tables.shape[2], low=2)
         if chi is not None and bool(finite("chi", chi).any()):
             raise ValueError(f"chi={told(chi)} is not allowed; it must be None or 0 in this wiring")
-        self.register_buffer("chi", torch.zeros(len(tables), dtype=torch.float64).to(tables.device))
+        self.register_buffer("chi", self.tables.new_zeros(len(tables), dtype=torch.float64))
         _derive(self)
 
     def facts(self, layer: int) -> Float[Tensor, "*d"]:
@@ -107,14 +107,14 @@ class Extrinsic(nn.Module):
         """Layers 2..L, all alike."""
         L, T, S = self.tables.shape
         check_alike(self.tables)
-        table, every = self.tables[0].cpu().flatten(), torch.arange(self.n)
+        table, every = self.tables[0].cpu().flatten(), torch.arange(self.n, device="cpu")
         sums, positions = torch.cat([_circuits(T, S), T + every]), torch.cat([table, every])
         layer = Layer(
             Bags(sums, positions, T + self.n),
             _received(positions, sums, self.n),
             T=T,
             share=S - 1,
-            mean=torch.tensor([[0, 0, 0]] * T + [[1, 0, 0]] * self.n).T,
+            mean=torch.tensor([[0, 0, 0]] * T + [[1, 0, 0]] * self.n, device="cpu").T,
             taken_back=torch.stack([_circuits(T, S), T + table]),
         )
         return [layer] * (L - 1)
@@ -149,13 +149,13 @@ def balanced_chi(table: Table, before: Table, n: int) -> float:
 def _balanced(tables: Tensor, n: int) -> Float[Tensor, " L"]:
     pairs = pairwise(tables.cpu().numpy())
     balances = [0.0, *(balanced_chi(after, table, n) for table, after in pairs)]
-    return torch.tensor(balances, dtype=torch.float64)
+    return torch.tensor(balances, dtype=torch.float64, device="cpu")
 
 
 def _dealt(table: Tensor, after: Tensor, n: int) -> Layer:
     """One dealt layer: from the positions of `table` to those of `after`."""
     T, S = table.shape
-    every = torch.arange(n)
+    every = torch.arange(n, device="cpu")
     last = torch.full_like(every, T + n)
     entries = (after.unsqueeze(-1) * n + table.unsqueeze(-2)).flatten().sort().values
     X = entries[1:][entries[1:] == entries[:-1]]
@@ -166,7 +166,7 @@ def _dealt(table: Tensor, after: Tensor, n: int) -> Layer:
         _received(torch.cat([after.flatten(), every, every]), sent, n),
         T=T,
         share=S,
-        mean=torch.tensor([[0, 1, 1]] * T + [[0, -1, -1]] * n + [[0, 0, -1]]).T,
+        mean=torch.tensor([[0, 1, 1]] * T + [[0, -1, -1]] * n + [[0, 0, -1]], device="cpu").T,
     )
 
 
@@ -180,7 +180,7 @@ def _derive(wiring: Wiring, _: object = None) -> None:
 
 def _circuits(T: int, S: int) -> Tensor:
     """Each circuit S times, in order."""
-    return torch.arange(T).repeat_interleave(S)
+    return torch.arange(T, device="cpu").repeat_interleave(S)
 
 
 def _received(positions: Tensor, sums: Tensor, n: int) -> Bags:
