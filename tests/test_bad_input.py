@@ -431,6 +431,14 @@ TABLE: dict[str, tuple[Callable[[], object], str]] = {
         lambda: build().embed(torch.zeros(1, 2, 2), torch.tensor([[-1, 0]])),
         "active holds circuit -1; circuits are 0..5",
     ),
+    "inputs that are none": (
+        lambda: run(torch.zeros(0, 1, 2), torch.zeros(0, 1, dtype=torch.int64)),
+        "batch of active=0 is not allowed; batch of active must be an integer >= 1",
+    ),
+    "no active circuit": (
+        lambda: build().embed(torch.zeros(1, 0, 2), torch.zeros(1, 0, dtype=torch.int64)),
+        "z of active=0 is not allowed; z of active must be an integer in 1..6",
+    ),
     "a circuit active twice": (
         lambda: run(torch.zeros(1, 3, 2), [[2, 4, 2]]),
         "active holds circuit 2 twice in a row; each may be on once",

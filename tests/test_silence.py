@@ -181,3 +181,19 @@ def test_a_single_layer_leaks_nothing(silence: Literal["given", "auto"]) -> None
     circuits = conditional_rotations(T=20, rng=0).with_layers(1)
     network = cisp.superpose_extrinsic(circuits, D=100, S=3, silence=silence)
     assert torch.equal(network.circuits.b.reshape(-1, 4)[0], circuits.b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_leak_is_one_from_the_rounding_of_the_dtype_on(dtype: torch.dtype) -> None:
+    start = conditional_rotations(T=12, rng=0, bias=1, dtype=dtype).with_layers(3)
+    tiny = float(torch.finfo(dtype).eps ** 0.5)
+    least = cisp.silence.least_silence(built(start, S=3, n=15, seed=0), 0)
+    heard = (float(least[1:, 2:].max()) - tiny) / (1 + tiny)
+
+    def network(bias: float) -> Network:
+        circuits = conditional_rotations(T=12, rng=0, bias=bias, dtype=dtype).with_layers(3)
+        return built(circuits, S=3, n=15, seed=0)
+
+    check_silence(network(heard - 0.5 * tiny), 0)
+    with pytest.raises(ValueError, match="must be at most"):
+        check_silence(network(heard - 1.5 * tiny), 0)
