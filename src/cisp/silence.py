@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from math import floor, log10
 
 import numpy as np
@@ -18,11 +19,8 @@ from cisp.reach import affine_states, bound, drawn_states, worst
 ENTRIES, FIRST = 2**22, 2**16  # pairs of a position and a circuit looked at together
 PAIRS = 2**16  # of them, those whose sums are made together
 SPARE = 0.05  # of a bias, for states that were not drawn
-NAMED = 8  # neurons named in a refusal
-ADVICE = (
-    ". A gate (b_t + beta) alpha - beta rises with the bias beta: build the circuits with a larger "
-    'one, or leave it to silence="auto"'
-)
+LONGEST = 300  # characters of a refusal
+MORE, ADVICE = "; and {} more", '. Build with a larger bias, or with silence="auto"'
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,16 +124,20 @@ def _push(most: list[Float[Tensor, "T d"]], room: Float[Tensor, "L d"]) -> Float
 
 
 def _refuse(loudest: Loudest, bias: Float[Tensor, "L d"], over: Bool[Tensor, "L d"]) -> None:
+    """Raise ValueError that names the neurons that wake, as many as LONGEST leaves room for."""
     told = []
     for row, i in over.nonzero().tolist():
-        told.append(
+        most = f"b[{i}] must be at most {_below(-float(loudest.heard[row, i]))}"
+        full = (
             f"b[{i}]={float(bias[row, i]):.9g} in layer {row + 1} lets circuit "
             f"{int(loudest.circuit[row, i])}, alone, switch on neuron {i} of position "
-            f"{int(loudest.position[row, i])}, which is not its own; b[{i}] must be at most "
-            f"{_below(-float(loudest.heard[row, i]))}"
+            f"{int(loudest.position[row, i])}, not its own; {most}"
         )
-    more = f"; and {len(told) - NAMED} more" if len(told) > NAMED else ""
-    raise ValueError("; ".join(told[:NAMED]) + more + ADVICE)
+        told.append(f"; in layer {row + 1} {most}" if told else full)
+    space = LONGEST - len(MORE + ADVICE)
+    named = max(sum(length <= space for length in accumulate(map(len, told))), 1)
+    more = MORE.format(len(told) - named) if named < len(told) else ""
+    raise ValueError("".join(told[:named]) + more + ADVICE)
 
 
 def _lots(network: Network, rising: bool) -> Iterator[Int[np.ndarray, " k"]]:
