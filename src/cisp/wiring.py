@@ -91,7 +91,7 @@ class Extrinsic(nn.Module):
         self.register_load_state_dict_post_hook(_derive)
         count("S", tables.shape[2], low=2)
         if chi is not None and bool(finite("chi", chi).any()):
-            raise ValueError(f"chi={told(chi)} is not allowed; it must be None or 0 in this wiring")
+            raise ValueError(f"chi={told(chi)} is not allowed; this wiring has none, or zeros")
         self.register_buffer("chi", self.tables.new_zeros(len(tables), dtype=torch.float64))
         _derive(self)
 
