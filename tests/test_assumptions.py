@@ -207,3 +207,35 @@ def test_a_relu_that_is_off_passes_no_noise() -> None:
                         input_map=torch.zeros(2, 1), L=2)  # fmt: skip
     assert noise_is_not_amplified(on, keep_indicator=False).margin == pytest.approx(3)
     assert noise_is_not_amplified(off, keep_indicator=False).margin == pytest.approx(1)
+
+
+def test_weights_by_layer_are_checked_as_weights_of_all_layers_are() -> None:
+    same = rotations(T=20).with_layers(3)
+    layers = SmallCircuits(
+        w=same.w.expand(3, -1, -1, -1),
+        b=same.b,
+        readouts=same.readouts,
+        input_mean=same.input_mean,
+        input_map=same.input_map,
+    )
+    for one, other in zip(*(check_assumptions(c, D=400, z=1) for c in (same, layers)), strict=True):
+        assert (one.assumption, one.holds) == (other.assumption, other.holds)
+        assert other.margin == pytest.approx(one.margin)
+
+
+def test_of_weights_by_layer_the_worst_layer_decides() -> None:
+    circuits = rotations(T=20)
+    w = circuits.w.expand(3, -1, -1, -1).clone()
+    w[2, 7, 2:] *= 3
+    layers = SmallCircuits(
+        w=w,
+        b=circuits.b,
+        readouts=circuits.readouts,
+        input_mean=circuits.input_mean,
+        input_map=circuits.input_map,
+    )
+    found = {each.assumption: each for each in check_assumptions(layers, D=400, z=1)}
+    assert {k for k, each in found.items() if not each.holds} == {"5'", "old 4", "C12.2"}
+    for name in ("5'", "C12.2"):
+        assert (found[name].circuit, found[name].layer) == (7, 3)
+    assert found["5'"].margin == pytest.approx(3)

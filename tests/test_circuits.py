@@ -158,6 +158,15 @@ def test_inputs_lie_on_the_circle_that_the_class_describes() -> None:
     assert_equal(unit.norm(dim=-1), one)
 
 
+def test_inputs_of_one_relu_have_an_indicator_of_1_and_vectors_in_all_directions() -> None:
+    a0 = one_relu_rotations(T=7, dtype=torch.float64).sample_inputs(batch=2000, z=2, rng=0)
+    assert_equal(a0[..., 0], torch.ones(2000, 2).double())
+    x = a0[..., 1:] - 1
+    assert_equal(x.norm(dim=-1), torch.ones(2000, 2).double())
+    assert x.mean((0, 1)).abs().max() < 4 * 0.5**0.5 / 4000**0.5  # four standard errors of a mean
+    assert (x.flatten(0, 1).T @ x.flatten(0, 1) / 4000 - torch.eye(2) / 2).abs().max() < 0.05
+
+
 def test_the_same_seed_gives_the_same_circuits_and_inputs_and_another_seed_others() -> None:
     first, again, other = (conditional_rotations(T=5, rng=seed) for seed in (0, 0, 1))
     assert torch.equal(first.w, again.w)

@@ -26,6 +26,7 @@ from torch import Tensor
 
 import cisp.experiment
 import cisp.sweeps
+import cisp.tally
 from cisp import (
     Measurement,
     Network,
@@ -688,3 +689,16 @@ def test_errors_that_are_nan_for_some_inputs_do_not_depend_on_the_batch() -> Non
     assert alone.mse.isna().any()
     pd.testing.assert_series_equal(alone.worst, together.worst)
     pd.testing.assert_series_equal(alone.worst_circuit, together.worst_circuit)
+
+
+def test_errors_that_are_always_the_same_have_a_standard_error_of_0() -> None:
+    network = cisp.superpose(cisp.step_indicators(T=3), D=12, S=2, L=1)
+    for samples in range(2, 40):
+        tally = cisp.tally.Tally(network, 1)
+        for _ in range(samples):  # mean square and squared mean differ by rounding, either way
+            tally.samples += 1
+            tally.sums += 0.1
+            tally.squares += 0.1 * 0.1
+        tally.worst[:] = 0.1
+        tally.where = {key: (0, torch.zeros(1), torch.zeros(1, 2)) for key in np.ndindex(1, 1, 2)}
+        assert (tally.result().errors.mse_stderr < 1e-8).all()  # not nan

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from cisp.arguments import count
+from cisp.arguments import count, generator, number, places, room, told
 from cisp.designs import transversal_design_capacity
 
 Table = Int[np.ndarray, "T S"]
@@ -39,8 +39,9 @@ def prime_steps(*, T: int, n: int, S: int) -> Table:
             f"T={T} exceeds the {capacity} circuits that prime_steps can place at n={n}, S={S}; "
             f"transversal_design can place {transversal_design_capacity(n=n, S=S)}"
         )
-    rows = [start + step * np.arange(S) for start, step in islice(_progressions(n, S), T)]
-    return np.array(rows, dtype=np.int64)
+    room("T", T, 4 * T * S)
+    rows = np.array([*islice(_progressions(n, S), T)], dtype=np.int64)
+    return rows[:, :1] + rows[:, 1:] * np.arange(S)
 
 
 def prime_steps_capacity(*, n: int, S: int) -> int:
@@ -48,8 +49,14 @@ def prime_steps_capacity(*, n: int, S: int) -> int:
 
     At S = 1 nothing is shared and a position holds one circuit: the capacity is n.
     """
-    count("n", n), count("S", S)
-    return sum(1 for _ in _progressions(n, S))
+    n, S = places(n), count("S", S)
+    steps, found = _plain_steps(n, S), 0
+    while len(steps):  # of S step starts in a row, the first `step` have a row each
+        whole, rest = np.divmod(n - (S - 1) * steps, S * steps)
+        found += int((whole * steps + np.minimum(rest, steps)).sum())
+        steps = steps * S if _repeats(S) else steps[:0]
+        steps = steps[(S - 1) * steps < n]
+    return found
 
 
 def random_subsets(*, T: int, n: int, S: int, rng: np.random.Generator | int = 0) -> Table:
@@ -58,7 +65,8 @@ def random_subsets(*, T: int, n: int, S: int, rng: np.random.Generator | int = 0
     As an allocation it is a control: nothing limits how many positions two rows share.
     """
     count("T", T), count("n", n), count("S", S, high=n)
-    rng = np.random.default_rng(rng)
+    rng = generator(rng)
+    room("T", T, 3 * T * S)
     table = np.empty((T, S), dtype=np.int64)
     for s, top in enumerate(range(n - S, n)):
         pick = rng.integers(0, top, size=T, endpoint=True)
@@ -72,9 +80,8 @@ def check_table(table: Table, *, n: int, max_overlap: int | float = 1) -> Table:
 
     Raises ValueError naming the first row, or pair of rows, that breaks this (5.21, 5.22).
     """
-    count("n", n)
-    table = np.asarray(table)
-    if table.ndim != 2 or 0 in table.shape or not np.issubdtype(table.dtype, np.integer):
+    n, table = count("n", n), _integers(table)
+    if table.ndim != 2 or 0 in table.shape:
         raise ValueError(
             f"table has shape {table.shape} and dtype {table.dtype}; it must be (T, S) integers"
         )
@@ -85,7 +92,10 @@ def check_table(table: Table, *, n: int, max_overlap: int | float = 1) -> Table:
     unsorted = np.argwhere(table[:, 1:] <= table[:, :-1])
     if len(unsorted):
         t = unsorted[0, 0]
-        raise ValueError(f"table[{t}]={table[t].tolist()}; a row must be increasing positions")
+        raise ValueError(
+            f"table[{t}]={told(table[t].tolist())}; a row must be increasing positions"
+        )
+    table = table.astype(np.int64, copy=False)  # what is reckoned from it needs all 64 bits
     meeting = _first_meeting(table, n, max_overlap)
     if meeting:
         t, u, shared = meeting
@@ -107,16 +117,19 @@ def vectors(table: ArrayLike, *, n: int) -> Float[np.ndarray, "*layers T n"]:
     array([[1., 1., 0., 0.],
            [0., 0., 1., 1.]])
     """
-    table = np.asarray(table)
-    if table.ndim > 2 and len(table):
+    table = _integers(table)
+    if table.ndim == 3 and len(table):
         return np.stack([vectors(of_layer, n=n) for of_layer in table])
-    e = np.zeros((len(check_table(table, n=n, max_overlap=inf)), n))
+    table = check_table(table, n=n, max_overlap=inf)
+    room("n", n, table.shape[0] * n)
+    e = np.zeros((len(table), n))
     np.put_along_axis(e, table, 1, axis=1)
     return e
 
 
 def load(table: Table, *, n: int) -> Int[np.ndarray, " n"]:
     """The number c_p of circuits on each position p."""
+    places(n)
     return np.bincount(check_table(table, n=n, max_overlap=inf).ravel(), minlength=n)
 
 
@@ -125,8 +138,8 @@ def mean_overlap(table: Table, *, n: int) -> float:
 
     Not zero, since overlaps are never negative: about S d/D.
     """
-    c = load(table, n=n)
-    T, S = table.shape
+    table = check_table(table, n=n, max_overlap=inf)
+    c, (T, S) = load(table, n=n), table.shape
     return float(c @ (c - 1)) / (S * count("T", T, low=2) * (T - 1))
 
 
@@ -136,8 +149,8 @@ def mean_squared_overlap(table: Table, *, n: int) -> float:
     Where rows share at most one position this is sum_p c_p (c_p - 1) / (S^2 T (T-1)). In general
     sum_{t,u} <e_t|e_u>^2 = sum_{p,q} N_pq^2 with N_pq the number of circuits on both p and q.
     """
-    c = load(table, n=n)
-    T, S = table.shape
+    table = check_table(table, n=n, max_overlap=inf)
+    c, (T, S) = load(table, n=n), table.shape
     _, together = np.unique(_codes(table, n, 2), return_counts=True)
     squares = c @ c + 2 * (together @ together) - T * S**2
     return float(squares) / (S**2 * count("T", T, low=2) * (T - 1))
@@ -153,16 +166,34 @@ def _progressions(n: int, S: int) -> Iterator[tuple[int, int]]:
 
 def _steps(n: int, S: int) -> Iterator[int]:
     """Steps that no prime below S divides; for composite S also these times S, S^2, ..."""
-    if S == 1:
-        yield 1
-        return
-    primes = [p for p in range(2, S) if _is_prime(p)]
-    largest = (n - 1) // (S - 1)
-    for step in range(1, largest + 1):
-        if all(step % p for p in primes):
-            while step <= largest:
-                yield step
-                step = largest + 1 if _is_prime(S) else step * S
+    for step in _plain_steps(n, S).tolist():
+        yield step
+        while _repeats(S) and (S - 1) * (step := step * S) < n:
+            yield step
+
+
+def _plain_steps(n: int, S: int) -> Int[np.ndarray, " m"]:
+    """The steps that no prime below S divides; a row of one position has the step 1."""
+    steps = np.arange(1, (n - 1) // (S - 1) + 1) if S > 1 else np.ones(1, dtype=np.int64)
+    for p in filter(_is_prime, range(2, min(S, len(steps) + 1))):
+        steps = steps[steps % p > 0]
+    return steps
+
+
+def _repeats(S: int) -> bool:
+    return S > 1 and not _is_prime(S)
+
+
+def _integers(table: ArrayLike) -> np.ndarray:
+    """The table as an array, or a ValueError if it is not one of integers."""
+    try:
+        found = np.asarray(table)
+    except (ValueError, TypeError, RuntimeError):  # ragged; on another device
+        found = np.empty(0)
+    if not np.issubdtype(found.dtype, np.integer):
+        kind = told(table) if found.ndim == 0 else f"of shape {found.shape} and dtype {found.dtype}"
+        raise ValueError(f"table is {kind}; it must be (T, S) integers")
+    return found
 
 
 def _is_prime(number: int) -> bool:
@@ -182,9 +213,12 @@ def _first_meeting(table: Table, n: int, max_overlap: int | float) -> tuple[int,
     They do exactly if some set of max_overlap + 1 positions lies in both.
     """
     T, S = table.shape
+    if max_overlap != inf:
+        number("max_overlap", max_overlap, low=0)
     if max_overlap >= S:
         return None
     size = count("max_overlap", max_overlap, low=0) + 1
+    room("max_overlap", max_overlap, T * comb(S, size) * (size + 3))
     if n**size > 2**63:
         raise ValueError(
             f"max_overlap={max_overlap} cannot be checked at n={n}; "

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cisp.arguments import count
+from cisp.arguments import count, instance
 from cisp.circuits import SmallCircuits
+from cisp.inputs import unit
 from cisp.reach import affine_states, bound, drawn_states
 
 TRIED = 512  # inputs on which amplification is measured, or one for each circuit if there are more
@@ -50,6 +51,7 @@ def check_assumptions(circuits: SmallCircuits, *, D: int, z: int) -> list[Findin
     others. 5' is judged where the theory needs it, on errors that leave the On-indicator alone; for
     circuits without an "indicator" read-out, on all errors.
     """
+    instance("circuits", circuits, SmallCircuits)
     return [
         few_are_active(circuits, D=D, z=z),
         inactive_ignore_noise(circuits),
@@ -63,6 +65,7 @@ def check_assumptions(circuits: SmallCircuits, *, D: int, z: int) -> list[Findin
 
 def few_are_active(circuits: SmallCircuits, *, D: int, z: int) -> Finding:
     """Assumption 1: z << D/d. Reports z d/D and takes "much less" to mean at most a tenth."""
+    instance("circuits", circuits, SmallCircuits)
     share = count("z", z) * circuits.d / count("D", D)
     return Finding("1", share <= 0.1, share, "active circuits per position, z d/D")
 
@@ -117,7 +120,7 @@ def noise_is_not_amplified(circuits: SmallCircuits, *, keep_indicator: bool) -> 
     from layer to layer (for the rotations by up to a factor of 1.77); these are absolute.
     """
     w, b, first = _noisy(circuits)
-    seen = torch.eye(circuits.d).to(w)
+    seen = unit(circuits.d, w)
     if keep_indicator:
         if "indicator" not in circuits.readouts:
             raise ValueError(
@@ -127,10 +130,13 @@ def noise_is_not_amplified(circuits: SmallCircuits, *, keep_indicator: bool) -> 
         seen = _unseen(circuits.readouts["indicator"])
     on = _on(circuits, first)
     on = on if w.ndim == 4 else on.transpose(0, 1).flatten(1, 2)
-    norms = torch.linalg.matrix_norm((w.unsqueeze(-3) * on.unsqueeze(-1)) @ seen, ord=2)
+    wide = torch.promote_types(w.dtype, torch.float32)  # torch has no norms in half precision
+    norms = torch.linalg.matrix_norm(
+        (w.unsqueeze(-3) * on.unsqueeze(-1)).to(wide) @ seen.to(wide), ord=2
+    )
     gain, circuit, layer = _worst(norms, largest=True)
     space = "errors that keep the indicator" if keep_indicator else "all errors"
-    slack = 1e-5  # float32 rounding of an exact rotation
+    slack = max(1e-5, 4 * torch.finfo(w.dtype).eps)  # rounding of an exact rotation
     told = f"amplification of {space}"
     return Finding("5'", gain <= 1 + slack, gain, told, circuit, layer + first - 1)
 
@@ -143,7 +149,7 @@ def weights_are_uncorrelated(circuits: SmallCircuits) -> Finding:
     correlated with the others.
     """
     T, others = circuits.T, max(circuits.T - 1, 1)  # a single circuit has nothing to correlate with
-    v = circuits.w.flatten(-2).double()
+    v = circuits.w.flatten(-2).cpu().double()
     energy = v.square().sum(-1)
     each = ((v @ v.sum(-2).unsqueeze(-1)).squeeze(-1) - energy) / others
     layers = each.mean(-1, keepdim=True) / energy.mean(-1, keepdim=True)
@@ -167,10 +173,10 @@ def leaks_are_silenced(circuits: SmallCircuits) -> Finding:
     pushes = []
     for layer, X in enumerate(states, 2):
         w, b = circuits.at(layer)
-        own = (w - w.mean(0)).double()
+        own = (w - w.mean(0)).cpu().double()
         most = bound(own, X, known is not None).clamp(min=0)
-        pushes.append(torch.where(most > TINY, most / b.clamp(max=0).abs().double(), 0))
-    none = torch.zeros(1, circuits.T, 1)
+        pushes.append(torch.where(most > TINY, most / b.clamp(max=0).abs().cpu().double(), 0))
+    none = circuits.w.new_zeros(1, circuits.T, 1)
     push, circuit, layer = _worst(torch.stack(pushes) if pushes else none, largest=True)
     told = "most that a circuit's own part sends a stranger, in units of its bias"
     return Finding("C12.2", push <= 1, push, told, circuit, layer + 1)
@@ -187,7 +193,7 @@ def _noisy(circuits: SmallCircuits) -> tuple[Tensor, Tensor, int]:
 def _on(circuits: SmallCircuits, first: int) -> Bool[Tensor, "layers T inputs d"]:
     """Which neurons are on from layer `first` on, for some of the circuits' own inputs."""
     each = -(-TRIED // circuits.T)
-    active = torch.arange(circuits.T).repeat(each).unsqueeze(1).to(circuits.w.device)
+    active = torch.arange(circuits.T, device=circuits.w.device).repeat(each).unsqueeze(1)
     a0 = circuits.sample_inputs(batch=len(active), z=1, rng=0, active=active)
     on = circuits.run(a0, active)[first:, :, 0] > 0
     return on.unflatten(1, (each, circuits.T)).transpose(1, 2)
@@ -209,7 +215,7 @@ def _unseen(matrix: Float[Tensor, "*T k d"]) -> Float[Tensor, "d m"]:
     matrix = matrix.reshape(-1, matrix.shape[-1])
     unread = ~matrix.ne(0).any(0)
     if bool(unread.any()):
-        return torch.eye(len(unread)).to(matrix)[:, unread]
-    _, singular, vh = torch.linalg.svd(matrix.double())
+        return unit(len(unread), matrix)[:, unread]
+    _, singular, vh = torch.linalg.svd(matrix.cpu().double())
     rank = int((singular > 1e-9 * singular.max()).sum())
     return vh[rank:].T.to(matrix)

@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cisp.arguments import count
+from cisp.arguments import count, instance
 from cisp.channels import Channels
 from cisp.network import Network
-from cisp.readout import of_active
+from cisp.readout import check_run, of_active
 
 
 def error_budget(
@@ -37,7 +37,11 @@ def error_budget(
 
     Raises ValueError in layer 1, where the only error is the overlap.
     """
+    instance("network", network, Network)
     count("layer", layer, low=2, high=network.L)
+    check_run(network, A, a, active, layer)
+    if A.ndim != 4:
+        raise ValueError(f"A has shape {tuple(A.shape)}; it must have all layers of a run")
     if isinstance(network.wiring, Channels):
         raise ValueError(
             "network has read-outs that are not linear; their errors have no such parts"

@@ -4,9 +4,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from cisp.arguments import count
+from cisp.arguments import count, instance
+from cisp.arguments import told as shown
 from cisp.channels import Channels
+from cisp.inputs import unit
 from cisp.network import Network
+from cisp.shapes import check_tensor
 
 
 def with_calls(
@@ -33,6 +36,7 @@ def with_calls(
     network: one of `superpose_exact` for z = 2. Raises ValueError for another, for circuits that it
     does not have, a layer that is not between the first and the last, or a start above M / 2.
     """
+    instance("network", network, Network)
     n, d, S = network.n, network.d, network.S
     if not isinstance(network.wiring, Channels) or S != 3:
         raise ValueError(
@@ -40,20 +44,26 @@ def with_calls(
             "superpose_exact for z=2"
         )
     count("layer", layer, low=2, high=network.L - 1)
+    check_tensor("calls", calls, None, torch.int64)
+    if calls.ndim != 2 or calls.shape[1] != 2:
+        raise ValueError(f"calls has shape {tuple(calls.shape)}; it must be (calls, 2)")
     for t in calls.flatten().tolist():
         count("calls", t, low=0, high=network.T - 1)
     state, M = (d - 1) // 2, float(network.wiring.counts[layer, 0, -1])
-    if start.shape != (state,) or not 0 <= float(start.min()) <= float(start.max()) <= M / 2:
-        raise ValueError(f"start={start.tolist()}; it must be {state} values in 0..{M / 2:.4g}")
+    check_tensor("start", start, (state,), network.w.dtype, of="the network's ")
+    if not 0 <= float(start.min()) <= float(start.max()) <= M / 2:
+        raise ValueError(
+            f"start={shown(start.tolist())}; it must be {state} values in 0..{M / 2:.4g}"
+        )
     callers, called = (
         nn.functional.one_hot(network.tables[0][calls[:, side]], n).sum(1).to(start)
         for side in (0, 1)
     )
     dense = network.to_dense()
-    heard = torch.zeros(n, d, n).to(start)
+    heard = start.new_zeros(n, d, n)
     heard[:, 0] = called.T @ callers
     told = torch.cat([start.new_ones(1), start, start + M])
-    more, step = heard.flatten(1), torch.kron(told.unsqueeze(1), torch.eye(n).to(start))
+    more, step = heard.flatten(1), torch.kron(told.unsqueeze(1), unit(n, start))
     limit = start.new_full((n,), 1.0 - S)
     W, B = network.W, network.B
     dense[2 * layer - 2] = _linear(

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cisp.circuits import SmallCircuits
+from cisp.inputs import finite, unit
 from cisp.layers import Bags, Own, check_alike, checked_tables, dense
 
 HALF = 0.5  # counts and flags are whole numbers
@@ -46,15 +47,20 @@ class Channels(nn.Module):
         super().__init__()
         self.n = n
         self.register_buffer("tables", checked_tables(tables, n))
-        L, _, S = tables.shape
-        if counts.shape[:2] != (L, S - 1) or flags.shape[:1] != (L,):
+        L, _, S = self.tables.shape
+        counts, flags = finite("counts", counts), finite("flags", flags)
+        if (
+            counts.shape[:2] != (L, S - 1)
+            or flags.shape[:1] != (L,)
+            or flags.ndim * counts.ndim != 6
+        ):
             raise ValueError(
                 f"counts has shape {tuple(counts.shape)} and flags {tuple(flags.shape)}; "
                 f"they must be ({L}, {S - 1}, d) and ({L}, first)"
             )
         for name, value in (("counts", counts), ("flags", flags)):
             self.register_buffer(name, value)
-        zero = torch.zeros(L, dtype=counts.dtype)
+        zero = counts.new_zeros(L)
         self.register_buffer("chi", zero.to(tables.device), persistent=False)
         self.register_load_state_dict_post_hook(_derive)
         _derive(self)
@@ -111,7 +117,7 @@ class Heard(nn.Module):
         super().__init__()
         self.n, self.gather = n, nn.Identity()
         T, S = table.shape
-        places = torch.arange(T * S).view(T, S)
+        places = torch.arange(T * S, device=table.device).view(T, S)
         order = table.flatten().argsort(stable=True)
         heard = [places.roll(-c, 1).flatten()[order] for c in range(1, S)]
         self.channels = nn.ModuleList(
@@ -145,13 +151,13 @@ class Heard(nn.Module):
 
     def W_emb(self, facts: Facts) -> Float[Tensor, "1 n n"]:
         """What goes with w_mean: every position itself."""
-        return torch.eye(self.n).to(facts[1]).unsqueeze(0)
+        return unit(self.n, facts[1]).unsqueeze(0)
 
     def own(self, t: int, delta_w: Float[Tensor, "d d"], facts: Facts) -> Own:
         """Circuit t's own part of W, with its Delta w: what its places hear of each other."""
         table, counts, first = facts
         values = _values(delta_w.unsqueeze(0), torch.zeros_like(delta_w), facts)[0]
-        x, S = torch.arange(table.shape[1]), table.shape[1]
+        x, S = torch.arange(table.shape[1], device=table.device), table.shape[1]
         part = delta_w.new_zeros(S, S, *delta_w.shape)
         for c in range(len(counts)):
             hears = torch.zeros_like(delta_w)

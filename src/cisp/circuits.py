@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cisp import shapes
-from cisp.arguments import count
+from cisp.arguments import DEEPEST, count, generator, instance, room, told
 from cisp.files import read, write
-from cisp.inputs import Inputs, Renumbered, Seed, draw, finite, samples
+from cisp.inputs import Inputs, Renumbered, Seed, draw, finite, placed, samples
 
 FORMAT = "cisp circuits 1"
 
@@ -57,8 +57,9 @@ class SmallCircuits:
         raise TypeError("SmallCircuits is final; for other inputs give it inputs=")
 
     def __post_init__(self) -> None:
-        w, b = shapes.same_widths(self.w), finite("b", self.b)
-        b = b.to(w)
+        w = shapes.same_widths(self.w)
+        b = finite("b", self.b, w)
+        instance("readouts", self.readouts, Mapping)
         shapes.check_weights(w)
         shapes.check_bias(b, w)
         L = shapes.depth(w, b, self.L)
@@ -85,9 +86,9 @@ class SmallCircuits:
     def __getitem__(self, which: int | slice | Sequence[int] | Tensor) -> "SmallCircuits":
         """Some of the circuits, in the order asked for."""
         try:
-            kept = torch.arange(self.T)[which].reshape(-1)
-        except (IndexError, TypeError):
-            raise IndexError(f"circuits are 0..{self.T - 1}, not {which!r}") from None
+            kept = torch.arange(self.T, device="cpu")[which].reshape(-1)
+        except (IndexError, TypeError, ValueError):
+            raise IndexError(f"circuits are 0..{self.T - 1}, not {told(which)}") from None
         theta = None if self.theta is None else self.theta[..., kept]
         inputs = self.inputs
         if isinstance(inputs, Tensor):
@@ -127,8 +128,7 @@ class SmallCircuits:
 
     def to(self, target: torch.dtype | torch.device | str) -> "SmallCircuits":
         """The same circuits in another floating dtype or on another device."""
-        if isinstance(target, torch.dtype) and not target.is_floating_point:
-            raise ValueError(f"target={target} is not allowed; it must be a floating dtype")
+        target = placed(target)
         moved = {k: v.to(target) for k, v in vars(self).items() if isinstance(v, Tensor)}
         readouts = {k: m.to(target) for k, m in self.readouts.items()}
         return replace(self, readouts=readouts, **moved)  # type: ignore[arg-type]  # all tensors
@@ -136,7 +136,7 @@ class SmallCircuits:
     def with_layers(self, L: int) -> "SmallCircuits":
         """The circuits run for L layers; raises if their weights or biases end earlier."""
         fixed = self.w.ndim == 3 and self.b.ndim == 1
-        count("L", L, high=None if fixed else self.L)
+        count("L", L, high=DEEPEST if fixed else self.L)
         if fixed:
             return replace(self, L=L)
         w = self.w.expand(self.L, *self.w.shape[-3:])[:L]
@@ -152,6 +152,11 @@ class SmallCircuits:
         Where circuits have read-outs of their own, a is (*any, T, d), one row for each circuit, or
         (*any, batch, z, d) with the `active` circuits that it is of.
         """
+        shapes.check_tensor("a", a, None, self.w.dtype, of="the circuits' ")
+        if a.shape[-1:] != (self.d,):
+            raise ValueError(f"a has shape {tuple(a.shape)}; it must be (..., {self.d})")
+        if active is not None:
+            shapes.check_active(active, T=self.T)
         return {name: _read(m, a, active) for name, m in self.readouts.items()}
 
     def sample_inputs(
@@ -161,9 +166,11 @@ class SmallCircuits:
 
         active: which circuits they are for, needed where these have inputs of their own.
         """
-        count("batch", batch)
-        count("z", z, high=self.T)
-        rng = np.random.default_rng(rng)
+        count("batch", batch), count("z", z, high=self.T)
+        room("batch", batch, 4 * batch * z * self.d)
+        if active is not None:
+            shapes.check_active(active, T=self.T, batch=batch)
+        rng = generator(rng)
         if self.inputs is None:
             u = rng.normal(size=(batch, z, self.input_map.shape[1]))
             u /= np.linalg.norm(u, axis=-1, keepdims=True)

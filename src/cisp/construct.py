@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cisp.allocation import Table, check_table, prime_steps
-from cisp.arguments import count, positions, positive
+from cisp.arguments import count, function, generator, instance, one_of, positions, positive, room
 from cisp.channels import Channels
 from cisp.circuits import SmallCircuits
 from cisp.counted import counted, least_M, planned
@@ -17,7 +17,7 @@ from cisp.gates import silenced
 from cisp.inputs import Seed
 from cisp.network import Network
 from cisp.silence import check_silence, least_silence
-from cisp.triangles import triangle_free, triangle_free_capacity
+from cisp.triangles import MOST, triangle_free, triangle_free_capacity
 from cisp.wiring import Dealt, Extrinsic
 
 
@@ -47,9 +47,10 @@ def superpose(
     >>> tuple(network.W(2).shape)
     (100, 100)
     """
-    circuits = circuits.with_layers(circuits.L if L is None else L)
+    circuits = layered(circuits, L)
     n, table = place(circuits, D=D, S=S, allocate=allocate, max_overlap=max_overlap)
-    rng = np.random.default_rng(rng)
+    rng = generator(rng)
+    room("L", circuits.L, circuits.L * (8 * table.size + 8 * n))
     tables = np.stack([table[rng.permutation(circuits.T)] for _ in range(circuits.L)])
     return Network(circuits, Dealt(torch.from_numpy(tables), n=n), w_mean)
 
@@ -93,17 +94,16 @@ def superpose_extrinsic(
     (100, 100)
     """
     count("S", S, low=2)
-    circuits = circuits.with_layers(circuits.L if L is None else L)
+    one_of("silence", silence, ("given", "auto"))
+    circuits = layered(circuits, L)
     n, table = place(circuits, D=D, S=S, allocate=allocate, max_overlap=1)
-    rng = np.random.default_rng(rng)
+    rng = generator(rng)
     tables = torch.from_numpy(table[rng.permutation(circuits.T)]).repeat(circuits.L, 1, 1)
     wiring, drawn = Extrinsic(tables, n=n), int(rng.integers(2**32))
     if silence == "auto":
         if w_mean is not None:
             raise ValueError('w_mean is given, but silence="auto" changes it; give one of them')
         circuits = silenced(circuits, least_silence(Network(circuits, wiring), drawn))
-    elif silence != "given":
-        raise ValueError(f'silence={silence!r} is not allowed; it must be "given" or "auto"')
     network = Network(circuits, wiring, w_mean)
     check_silence(network, drawn)
     return network
@@ -143,11 +143,11 @@ def superpose_exact(
     >>> network.n, network.d, network.S
     (9, 5, 3)
     """
-    circuits = circuits.with_layers(circuits.L if L is None else L)
-    T, rng = circuits.T, np.random.default_rng(rng)
-    M = least_M(circuits, z=count("z", z)) if M is None else positive("M", M)
+    circuits = layered(circuits, L)
+    T, rng = circuits.T, generator(rng)
+    M = least_M(circuits, z=count("z", z, high=T)) if M is None else positive("M", M)
     form, w_mean, counts, flags = counted(circuits, M) if z == 2 else planned(circuits, M, z)
-    n = count("D", D, low=form.d) // form.d
+    n = count("D", D, low=form.d, high=form.d * MOST) // form.d
     capacity = triangle_free_capacity(n=n, S=z + 1)
     if capacity < T:
         raise ValueError(
@@ -157,6 +157,12 @@ def superpose_exact(
     table = triangle_free(T=T, n=n, S=z + 1)[rng.permutation(T)]
     tables = torch.from_numpy(table).repeat(form.L, 1, 1)
     return Network(form, Channels(tables, counts, flags, n=n), w_mean)
+
+
+def layered(circuits: SmallCircuits, L: int | None) -> SmallCircuits:
+    """The circuits run for L layers, for as many as they have if None."""
+    instance("circuits", circuits, SmallCircuits)
+    return circuits.with_layers(circuits.L if L is None else L)
 
 
 def place(
@@ -169,6 +175,7 @@ def place(
 ) -> tuple[int, Table]:
     """n = D/d and the allocation's table, checked."""
     T, n = circuits.T, positions(D, circuits.d)
+    function("allocate", allocate)
     table = check_table(allocate(T=T, n=n, S=count("S", S, high=n)), n=n, max_overlap=max_overlap)
     if table.shape != (T, S):
         raise ValueError(f"allocate gave a table of shape {table.shape}; it must be ({T}, {S})")

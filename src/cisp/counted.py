@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cisp.circuits import SmallCircuits
-from cisp.inputs import mapped
-from cisp.reach import affine_states, bound, boxes
+from cisp.inputs import mapped, unit
+from cisp.reach import affine_states, bound, boxes, precise
 
 Counted = tuple[SmallCircuits, Tensor, Tensor, Tensor]  # circuits, w_mean, counts, flags
 
@@ -106,7 +106,7 @@ def least_M(circuits: SmallCircuits, *, z: int) -> float:
     """
     exact = affine_states(circuits)
     states, affine = (boxes(circuits), False) if exact is None else (exact, True)
-    on = while_on(circuits.to(torch.float64))
+    on = while_on(precise(circuits))
     gate = on.gate
     needed = [1e-3]
     for layer, X in enumerate(states, 2):
@@ -114,7 +114,7 @@ def least_M(circuits: SmallCircuits, *, z: int) -> float:
         if z == 2:
             needed.append(float((4 * bound(V.clamp(min=0), a, affine) + 2 * c).max()))
         else:
-            itself = torch.eye(len(on.mean)).to(V).unsqueeze(0)
+            itself = unit(len(on.mean), V).unsqueeze(0)
             m, largest = (bound(V, a, affine) + c).max(), bound(itself, a, affine).max()
             needed += [z * float(m), z * float(c.max()) / 2, 2 * float(largest)]
     return max(needed)
@@ -168,12 +168,12 @@ def planned(circuits: SmallCircuits, M: float, z: int) -> Counted:
     b[0, 1] = -1
     if L > 1:
         w_mean[1, 0, 1], w_mean[1, flag, 0], w_mean[1, flag, 1] = -1, 2, -2
-        w_mean[1, first : first + m, first : first + m] = torch.eye(m)
+        w_mean[1, first : first + m, first : first + m] = unit(m, w_mean)
         w_mean[1, first : first + m, 1] = -M
-        counts[1, :, flag] = -torch.eye(z).to(b)
+        counts[1, :, flag] = -unit(z, b)
     for layer in range(2, L):
-        chosen = torch.eye(z).to(b)
-        chosen = chosen - torch.ones(z, z).to(b).tril(-1) if layer == 2 else chosen
+        chosen = unit(z, b)
+        chosen = chosen - b.new_ones(z, z).tril(-1) if layer == 2 else chosen
         w_mean[layer, flag, flag] = chosen
         w_mean[layer, first:, flag] = M * chosen.repeat_interleave(m, 0)
         b[layer, first:] = -M
@@ -203,8 +203,8 @@ def _form(
     mean, spread = w.new_zeros(d), w.new_zeros(d, on.map.shape[1])
     mean[0], mean[first : first + m], spread[first : first + m] = 1, on.mean, on.map
     state = w.new_zeros(d, circuits.d)  # what is taken of inputs of their own
-    state[first : first + m, ~on.gate] = torch.eye(m).to(w)
-    one = torch.eye(d)[0].to(w)
+    state[first : first + m, ~on.gate] = unit(m, w)
+    one = unit(d, w)[0]
     return SmallCircuits(
         w=w,
         b=b,

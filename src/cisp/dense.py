@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cisp.arguments import count
+from cisp.arguments import count, function, instance
 from cisp.network import Network
+from cisp.shapes import check_tensor
 
 
 def run_dense(
@@ -31,16 +32,19 @@ def run_dense(
     >>> network.W(2).shape, run_dense(network, torch.ones(1, 2, 4)).shape
     (torch.Size([8, 8]), torch.Size([3, 1, 2, 4]))
     """
+    instance("network", network, Network)
+    function("activate", activate)
+    kind = network.w.dtype
+    check_tensor("A0", A0, ("batch", network.d, network.n), kind, of="the network's ")
+    if W is not None:
+        instance("W", W, Mapping)
     given = dict(W or {})
     for layer, weights in given.items():
         count("layer", layer, high=network.L)
-        if weights.shape != (network.D, network.D):
-            raise ValueError(
-                f"W[{layer}] has shape {tuple(weights.shape)}; "
-                f"it must be ({network.D}, {network.D})"
-            )
+        check_tensor(f"W[{layer}]", weights, (network.D, network.D), kind, of="the network's ")
     A = [A0]
     for layer in range(1, network.L + 1):
         weights = given[layer] if layer in given else network.W(layer)
         A.append(activate((A[-1].flatten(1) @ weights.T + network.B(layer)).view_as(A0)))
+        check_tensor("activate(A)", A[-1], A0.shape, kind, of="the network's ")
     return torch.stack(A)

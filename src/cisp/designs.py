@@ -9,7 +9,7 @@ from math import factorial, gcd
 import numpy as np
 from jaxtyping import Int
 
-from cisp.arguments import count
+from cisp.arguments import count, places, room
 
 
 def johnson_bound(*, n: int, S: int) -> int:
@@ -63,6 +63,7 @@ def transversal_design(*, T: int, n: int, S: int) -> Int[np.ndarray, "T S"]:
             f"n={n}, S={S}; no allocation can place more than {johnson_bound(n=n, S=S)} "
             "(Johnson bound)"
         )
+    room("T", T, 4 * T * S)
     return _rows(T, n, S)
 
 
@@ -71,7 +72,7 @@ def transversal_design_capacity(*, n: int, S: int) -> int:
 
     With l = n - (S-1) q positions in the last group it is C(n) = q min(q, l) + (S-1) C(q) + C(l).
     """
-    return _plan(count("n", n), count("S", S))[0]
+    return _plan(places(n), count("S", S))[0]
 
 
 @cache

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import combinations, islice
-from math import comb, inf
+from math import inf
 from threading import Lock
 from typing import Any, Literal
 
@@ -16,8 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from cisp.arguments import count
-from cisp.inputs import Seed
+from cisp.arguments import all_sets, count, flag, generator, instance, number, refuse, told
+from cisp.inputs import Seed, device_of
 from cisp.network import Network
 from cisp.tally import Measurement, Tally
 
@@ -87,7 +87,7 @@ def measure_masked(
 
 def shown(progress: bool | None) -> dict[str, Any]:
     """Arguments for tqdm; disable=None leaves the bar to terminals."""
-    return {"disable": None if progress is None else not progress}
+    return {"disable": None if flag("progress", progress) is None else not progress}
 
 
 def _whole(network: Network, A0: Tensor, active: Tensor) -> Stream:
@@ -126,20 +126,22 @@ def _measure(
     progress: bool | None,
     run: Run,
 ) -> Measurement:
+    instance("network", network, Network)
+    rng, progress = generator(rng), flag("progress", progress)
     if isinstance(z, Mapping):
         return _mixed(network, z, samples, rng, device, batch, progress, run)
     count("z", z, high=network.T)
-    fitting = FITTING // (network.T * network.d)  # arrays of a batch should stay in the cache
+    fitting = FITTING // (max(network.T, network.n) * network.d)  # arrays should stay in the cache
     batch = min(max(fitting, 8), 384) if batch is None else count("batch", batch)
-    every = samples == "all" or (samples is None and z == 1)
-    if isinstance(samples, str) and not every:
+    every = isinstance(samples, str) or (samples is None and z == 1)
+    if isinstance(samples, str) and samples != "all":
         raise ValueError(
             f'samples={samples!r} is not allowed; it must be a number of inputs or "all"'
         )
     if samples is None and not every:
         raise ValueError(f'samples=None needs z=1, but z={z}; give a number of inputs or "all"')
-    total = comb(network.T, z) if every else count("samples", samples)
-    network = network if device is None else _on_device(network, device)
+    total = all_sets(network.T, z) if every else count("samples", samples)
+    network = network if device is None else _on_device(network, device_of("device", device))
     lots = _all_lots(network, z, total, rng) if every else _drawn_lots(network, z, total, rng)
     tally = Tally(network, z)
     with tqdm(total=total, unit="inputs", **shown(progress)) as bar:
@@ -153,16 +155,20 @@ def _mixed(
     network: Network,
     shares: Mapping[int, float | int],
     samples: int | Literal["all"] | None,
-    rng: Seed,
+    rng: np.random.Generator,
     *run: Any,
 ) -> Measurement:
     """Inputs of which each has a z of its own, drawn by its share."""
-    rng, given = np.random.default_rng(rng), [*shares.values()]
-    if not shares or min(given) < 0 or not 0 < sum(given) < inf:
-        raise ValueError(f"z={dict(shares)} is not allowed; shares must not be negative, nor all 0")
+    if not shares:
+        refuse("z", shares, "a number, or a share for each number")
+    for k, share in shares.items():
+        count("z", k, high=network.T), number(f"z[{k}]", share, low=0)
+    given = np.array([*shares.values()], dtype=float)
+    if not 0 < given.sum() < inf:
+        raise ValueError(f"z={told(dict(shares))} is not allowed; shares must not be all 0")
     if samples is None or isinstance(samples, str):
         raise ValueError(f"samples={samples!r} is not allowed with shares of z; give a number")
-    each = rng.multinomial(count("samples", samples), np.array(given) / sum(given))
+    each = rng.multinomial(count("samples", samples), given / given.sum())
     found = [
         _measure(network, z, int(k), rng, *run) for z, k in zip(shares, each, strict=True) if k
     ]
@@ -222,7 +228,9 @@ def _in_threads(function: Callable[[Part], Tally], lots: Iterator[Part]) -> Iter
     A lot in each thread, torch within it on one, is faster than one lot after another with torch on
     all: the arrays are too small to be shared out well.
     """
-    torch.empty(31 << 20, dtype=torch.uint8)  # once freed, glibc keeps blocks this size at hand
+    torch.empty(
+        31 << 20, dtype=torch.uint8, device="cpu"
+    )  # once freed, glibc keeps blocks this size at hand
     with ONE_AT_A_TIME:
         threads = torch.get_num_threads()
         pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
@@ -239,14 +247,12 @@ def _in_threads(function: Callable[[Part], Tally], lots: Iterator[Part]) -> Iter
             torch.set_num_threads(threads)
 
 
-def _drawn_lots(network: Network, z: int, total: int, rng: Seed) -> Iterator[Part]:
-    rng = np.random.default_rng(rng)
+def _drawn_lots(network: Network, z: int, total: int, rng: np.random.Generator) -> Iterator[Part]:
     for start in range(0, total, DRAWN):
         yield network.sample(batch=min(DRAWN, total - start), z=z, rng=rng), None, slice(0)
 
 
-def _all_lots(network: Network, z: int, total: int, rng: Seed) -> Iterator[Part]:
-    rng = np.random.default_rng(rng)
+def _all_lots(network: Network, z: int, total: int, rng: np.random.Generator) -> Iterator[Part]:
     (second,), stride = rng.spawn(1), -(-total // AGAIN)
     sets, draw = combinations(range(network.T), z), network.circuits.sample_inputs
     while rows := list(islice(sets, DRAWN)):

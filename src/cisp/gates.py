@@ -18,10 +18,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cisp.arguments import positive
+from cisp.arguments import instance, positive, refuse, told
 from cisp.circuits import SmallCircuits
-from cisp.inputs import Inputs, finite, mapped, samples
+from cisp.inputs import Inputs, finite, mapped, samples, unit
 from cisp.rotations import step_bias
+from cisp.shapes import check_tensor
 
 Layers = Tensor | Sequence[Tensor]
 
@@ -82,7 +83,7 @@ def gated(
     full[:, :, 2:, 0], full[:, :, 2:, 1], full[:, :, 2:, 2:] = rides, -rides, w
     shared = torch.cat([step_bias(gain, threshold, w.dtype).expand(L, 2).to(w), -beta], 1)
     mean, spread = w.new_zeros(m + 2), w.new_zeros(m + 2, into)
-    mean[0], mean[1], spread[2 : 2 + into] = 1.5, 0.5, torch.eye(into)
+    mean[0], mean[1], spread[2 : 2 + into] = 1.5, 0.5, unit(into, w)
     circuits = SmallCircuits(
         w=full,
         b=shared,
@@ -108,6 +109,7 @@ def gated_modules(modules: Iterable[nn.Sequential], **options: object) -> SmallC
     >>> gated_modules(nets)
     SmallCircuits(T=3, d=10, L=1, read-outs: indicator (1), state (8), output (2), float32)
     """
+    instance("modules", modules, Iterable)
     modules = list(modules)
     if not modules:
         raise ValueError("modules=[] is empty; it must hold networks")
@@ -140,15 +142,17 @@ def silenced(circuits: SmallCircuits, bias: Float[Tensor, "L d"]) -> SmallCircui
 
     Raises ValueError for circuits without an "indicator" read-out.
     """
+    instance("circuits", circuits, SmallCircuits)
     if "indicator" not in circuits.readouts:
         raise ValueError(
-            f"circuits have the read-outs {sorted(circuits.readouts)}; to raise a gate they need "
-            "one named 'indicator'"
+            f"circuits have the read-outs {told(sorted(circuits.readouts))}; to raise a gate they "
+            "need one named 'indicator'"
         )
+    check_tensor("bias", bias, (circuits.L, circuits.d), None)
     alpha = circuits.readouts["indicator"]
     w = circuits.w.expand(circuits.L, *circuits.w.shape[-3:]).clone()
     b = circuits.b.expand(circuits.L, -1).clone()
-    more = bias.to(b) + b
+    more = finite("bias", bias, b) + b
     more[0], more[:, alpha.ne(0).flatten(0, -2).any(0)] = 0, 0
     rows = alpha.expand(circuits.T, 1, circuits.d) if alpha.ndim == 2 else alpha
     return replace(circuits, w=w + more[:, None, :, None] * rows, b=b - more)
@@ -161,8 +165,8 @@ def _loaded(circuits: SmallCircuits, bound: float | int) -> SmallCircuits:
     and the sum of the inputs as a_i - bound a_0, exactly.
     """
     d = circuits.d
-    first = torch.eye(d).to(circuits.w)
-    first[:2, :2] = torch.tensor([1.0, -1.0])
+    first = unit(d, circuits.w)
+    first[:2, :2] = first.new_tensor([1.0, -1.0])
     first[2:, 0], first[2:, 1] = bound, -bound
     w = torch.cat([first.expand(1, circuits.T, d, d), circuits.w])
     w[1, :, 2:, 0] -= bound * w[1, :, 2:, 2:].sum(-1)
@@ -173,11 +177,13 @@ def _loaded(circuits: SmallCircuits, bound: float | int) -> SmallCircuits:
 
 def _readouts(s: Tensor, outputs: tuple[Tensor, Tensor] | None, w: Tensor) -> dict[str, Tensor]:
     T, m = w.shape[1:3]
-    alpha = torch.tensor([1.0, -1.0]).to(w)
-    state = torch.cat([-s.unsqueeze(1) * alpha, torch.eye(m).to(w)], 1)
+    alpha = w.new_tensor([1.0, -1.0])
+    state = torch.cat([-s.unsqueeze(1) * alpha, unit(m, w)], 1)
     readouts = {"indicator": torch.cat([alpha, w.new_zeros(m)]).unsqueeze(0), "state": state}
     if outputs is not None:
-        V, c = (finite("outputs", value).to(w) for value in outputs)
+        if not isinstance(outputs, tuple | list) or len(outputs) != 2:
+            refuse("outputs", outputs, f"two arrays, ({T}, k, {m}) and ({T}, k)")
+        V, c = (finite("outputs", value, w) for value in outputs)
         if V.ndim != 3 or len(V) != T or V.shape[2] > m or c.shape != V.shape[:2]:
             raise ValueError(
                 f"outputs has the shapes {tuple(V.shape)} and {tuple(c.shape)}; "
@@ -190,6 +196,8 @@ def _readouts(s: Tensor, outputs: tuple[Tensor, Tensor] | None, w: Tensor) -> di
 
 def _padded(w: Layers, b: Layers) -> tuple[Tensor, Tensor, int]:
     """w (L, T, m, m) and b (L, T, m) with layers filled up to the widest, and the inputs' width."""
+    for name, value in (("w", w), ("b", b)):
+        instance(name, value, Tensor, Sequence)
     weights = [finite(f"w[{k}]", each) for k, each in enumerate(w)]
     biases = [finite(f"b[{k}]", each) for k, each in enumerate(b)]
     if not weights or len(weights) != len(biases):
@@ -220,7 +228,7 @@ def _padded(w: Layers, b: Layers) -> tuple[Tensor, Tensor, int]:
 
 
 def _each(name: str, value: object, w: Float[Tensor, "L T m m"]) -> Float[Tensor, "L m"]:
-    number, (L, m) = finite(name, value).to(w), (w.shape[0], w.shape[2])
+    number, (L, m) = finite(name, value, w), (w.shape[0], w.shape[2])
     if number.shape not in ((), (m,), (L, m)):
         raise ValueError(
             f"{name} has shape {tuple(number.shape)}; it must be a number, ({m},) or ({L}, {m})"

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cisp.arguments import refuse, told
+
 Seed = np.random.Generator | int
 Inputs = Tensor | Callable[..., Tensor]
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,12 @@ def draw(
     if isinstance(inputs, Tensor):
         chosen = torch.from_numpy(rng.integers(inputs.shape[-2], size=(batch, z))).to(like.device)
         return inputs[chosen] if inputs.ndim == 2 else inputs[_given(active), chosen]
-    found = finite("inputs(batch, z, active, rng)", inputs(batch, z, _given(active), rng))
+    found = finite("inputs(batch, z, active, rng)", inputs(batch, z, _given(active), rng), like)
     if found.shape != shape:
         raise ValueError(
             f"inputs(batch, z, active, rng) has shape {tuple(found.shape)}; it must be {shape}"
         )
-    return found.to(like)
+    return found
 
 
 def samples(inputs: object, w: Tensor, width: int | None = None) -> Inputs | None:
@@ -75,7 +79,7 @@ def samples(inputs: object, w: Tensor, width: int | None = None) -> Inputs | Non
     """
     if inputs is None or callable(inputs):
         return inputs
-    found, T, width = finite("inputs", inputs).to(w), w.shape[-3], width or w.shape[-1]
+    found, T, width = finite("inputs", inputs, w), w.shape[-3], width or w.shape[-1]
     fits = found.ndim in (2, 3) and found.shape[-1] == width and 0 not in found.shape
     if not fits or (found.ndim == 3 and len(found) != T):
         raise ValueError(
@@ -85,19 +89,68 @@ def samples(inputs: object, w: Tensor, width: int | None = None) -> Inputs | Non
     return found
 
 
-def finite(name: str, value: object) -> Tensor:
-    """The value as a floating tensor, or a ValueError that names it if it holds nan or inf."""
+def finite(name: str, value: object, like: Tensor | None = None) -> Tensor:
+    """The value as a floating tensor, in the dtype and on the device of `like` if it is given.
+
+    Raises ValueError for what is not an array of real numbers, or holds nan or inf.
+    """
+    if isinstance(value, np.ndarray):
+        value = value.copy()  # the owner may change it later; torch takes no negative strides
     try:
         exact = torch.float64 if isinstance(value, float) else None  # all its digits
-        tensor = torch.as_tensor(value, dtype=exact)
+        given = isinstance(value, Tensor)  # which as_tensor would move to the default device
+        tensor = value if given else torch.as_tensor(value, dtype=exact, device="cpu")
     except (TypeError, ValueError, RuntimeError):
-        told = repr(value) if len(repr(value)) < 200 else f"a {type(value).__name__}"
-        raise ValueError(f"{name}={told} is not allowed; it must be an array of numbers") from None
-    tensor = tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
-    if not bool(torch.isfinite(tensor).all()):
-        bad = tensor[~torch.isfinite(tensor)][0].item()
-        raise ValueError(f"{name} holds {bad}; its entries must be finite")
-    return tensor
+        refuse(name, value, "an array of numbers")
+    integers = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    if not (integers or tensor.dtype in FLOATS) or tensor.layout != torch.strided or tensor.is_meta:
+        kind = f"{tensor.dtype} {tensor.layout} on {tensor.device}"
+        raise ValueError(f"{name} is {kind}; it must be dense and of real numbers ({_listed()})")
+    tensor = tensor.to(torch.get_default_dtype()) if integers else tensor
+    found = tensor if like is None else tensor.to(like)
+    if not bool(torch.isfinite(found).all()):
+        bad = tensor[~torch.isfinite(found).to(tensor.device)][0].item()
+        kind = f" in {found.dtype}" if isfinite(bad) else ""
+        raise ValueError(f"{name} holds {bad}; its entries must be finite{kind}")
+    return found
+
+
+def unit(size: int, like: Tensor) -> Float[Tensor, "d d"]:
+    """The identity, in the dtype and on the device of `like`."""
+    return torch.eye(size, dtype=like.dtype, device=like.device)
+
+
+def floating(dtype: object) -> torch.dtype:
+    """The dtype, torch's default one for None, or a ValueError unless it is one of FLOATS."""
+    found = torch.get_default_dtype() if dtype is None else dtype
+    if not isinstance(found, torch.dtype) or found not in FLOATS:
+        refuse("dtype", dtype, f"one of {_listed()}")
+    return found
+
+
+def placed(value: object) -> torch.dtype | torch.device:
+    """A dtype or a device that circuits can be in or on, or a ValueError."""
+    if isinstance(value, torch.dtype):
+        if value not in FLOATS:
+            raise ValueError(f"target={value} is not allowed; it must be a floating dtype")
+        return value
+    return device_of("target", value)
+
+
+def device_of(name: str, value: object) -> torch.device:
+    """The device, or a ValueError if torch has none such here."""
+    try:
+        found = torch.device(value)  # type: ignore[call-overload]  # the error is the answer
+        torch.empty(0, device=found)
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError):
+        found = None
+    if found is None or found.type == "meta":
+        raise ValueError(f"{name}={told(value)} is not allowed; it must be a device torch has here")
+    return found
+
+
+def _listed() -> str:
+    return ", ".join(str(each).removeprefix("torch.") for each in FLOATS)
 
 
 def _given(active: Tensor | None) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from cisp.arguments import instance
 from cisp.circuits import SmallCircuits
 from cisp.inputs import Inputs
 
@@ -20,8 +21,11 @@ def concatenate(parts: Sequence[SmallCircuits]) -> SmallCircuits:
     >>> len(concatenate([step_indicators(T=2), step_indicators(T=3)]))
     5
     """
+    instance("parts", parts, Sequence)
     if not parts:
         raise ValueError(f"parts={parts!r} is empty; it must hold circuits")
+    for k, part in enumerate(parts):
+        instance(f"parts[{k}]", part, SmallCircuits)
     first = parts[0]
     for k, part in enumerate(parts):
         for name in ("d", "L", "b", "input_mean", "input_map"):

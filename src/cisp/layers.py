@@ -3,6 +3,8 @@
 The facts of a layer are stated once, in `Layer`; product and dense weights follow from them.
 """
 
+from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -10,10 +12,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
+from cisp.arguments import a, places
+from cisp.inputs import unit
+
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 COLUMNS = 256  # of a dense matrix, made at a time
 Own = tuple[Int[Tensor, " r"], Int[Tensor, " c"], Float[Tensor, "r c d d"]]  # rows, columns
 
-NOTHING = torch.zeros(2, 0, dtype=torch.int64)
+NOTHING = torch.zeros(2, 0, dtype=torch.int64, device="cpu")
 
 
 class _Sums(torch.autograd.Function):
@@ -65,9 +71,9 @@ class Bags(nn.Module):
         order = rows.argsort(stable=True)
         facts = {
             "rows": rows,
-            "starts": torch.searchsorted(bags, torch.arange(sums)),
+            "starts": torch.searchsorted(bags, torch.arange(sums, device=bags.device)),
             "bags": bags[order],
-            "ends": torch.searchsorted(rows[order], torch.arange(of_rows)),
+            "ends": torch.searchsorted(rows[order], torch.arange(of_rows, device=bags.device)),
         }
         for name, value in facts.items():
             self.register_buffer(name, value, persistent=False)
@@ -98,7 +104,7 @@ class Layer(nn.Module):
 
     with m = whole + used / share + slope chi. share: how many positions a circuit's own part comes
     from. whole, used, slope: (sums,) ints, the rows of `mean`. taken_back: circuits, and the sums
-    that take them back. chi: one number, or (d,) where it differs by block.
+    that take them back. chi: one number, or (d,) where it differs by block, on the CPU.
     """
 
     mean: Tensor
@@ -119,8 +125,7 @@ class Layer(nn.Module):
         self.gather, self.scatter, self.T, self.share = gather, scatter, T, share
         beside = mean.index_add(1, taken_back[1], mean[:, taken_back[0]])
         beside[1, :T] -= 1
-        self.register_buffer("mean", mean, persistent=False)
-        self.register_buffer("beside", beside, persistent=False)
+        self.mean, self.beside = mean, beside  # on the CPU, as is chi
         self.register_buffer("taken_back", taken_back, persistent=False)
 
     def forward(
@@ -149,10 +154,11 @@ class Layer(nn.Module):
         return dense(self, w, w_mean, chi, n=len(self.scatter.starts))
 
     def W_emb(self, chi: Float[Tensor, "*d"]) -> Float[Tensor, "blocks n n"]:
-        """What each entry takes of w_mean: one for all blocks, or one for each."""
-        units = torch.eye(len(self.scatter.starts)).to(chi).unsqueeze(1)
+        """What each entry takes of w_mean: one for all blocks, or one for each. On the CPU."""
+        gather, scatter = (deepcopy(x).cpu() for x in (self.gather, self.scatter))
+        units = unit(len(scatter.starts), chi).unsqueeze(1)
         mean = self._number(self.mean, chi)
-        columns = [self.scatter(mean * self.gather(A)) for A in units.split(COLUMNS, 2)]
+        columns = [scatter(mean * gather(A)) for A in units.split(COLUMNS, 2)]
         return torch.cat(columns, 2).transpose(0, 1)
 
     def own(self, t: int, delta_w: Float[Tensor, "d d"], chi: Float[Tensor, "*d"]) -> Own:
@@ -174,17 +180,32 @@ class Layer(nn.Module):
         return (whole + used.to(chi) / self.share + slope * chi.reshape(1, -1)).unsqueeze(-1)
 
 
+def apply_but_chi(wiring: nn.Module, apply: Callable[[], nn.Module]) -> nn.Module:
+    """What `apply` makes of the wiring, chi as it was: float64 on the CPU, for any device."""
+    chi = wiring._buffers.pop("chi")
+    try:
+        return apply()
+    finally:
+        wiring._buffers["chi"] = chi
+
+
 def checked_tables(tables: Tensor, n: int) -> Int[Tensor, "L T S"]:
     """The tables of a wiring, or a ValueError that says what is wrong with them."""
-    if tables.ndim != 3 or 0 in tables.shape or tables.is_floating_point():
+    if not isinstance(tables, Tensor):
+        raise ValueError(f"tables is {a(tables)}; it must be a torch.Tensor of (L, T, S) integers")
+    if tables.ndim != 3 or 0 in tables.shape or tables.dtype not in INTEGERS:
         raise ValueError(
             f"tables has shape {tuple(tables.shape)} and dtype {tables.dtype}; "
             "it must be (L, T, S) integers"
         )
+    tables, n = tables.long(), places(n)
     low, high = int(tables.min()), int(tables.max())
     if low < 0 or high >= n:
         wrong = low if low < 0 else high
         raise ValueError(f"tables holds position {wrong}; positions are 0..{n - 1}")
+    rows = tables.sort(2).values
+    if bool((rows[..., 1:] == rows[..., :-1]).any()):
+        raise ValueError("tables has a row with a position twice; its positions must differ")
     return tables
 
 
@@ -208,7 +229,7 @@ def dense(
 ) -> Float[Tensor, "D D"]:
     """The dense weights of a layer, blocks stacked as in 5.14: its product, of unit vectors."""
     d = len(w_mean)
-    units = torch.eye(d * n).to(w).view(d, n, -1).transpose(0, 1)
+    units = unit(d * n, w).view(d, n, -1).transpose(0, 1)
     gather: nn.Module = layer.gather  # type: ignore[assignment]  # a module by name
     columns = [layer(gather(A), w, w_mean, facts) for A in units.split(COLUMNS, 2)]
     return torch.cat(columns, 2).transpose(0, 1).reshape(d * n, d * n)

@@ -9,19 +9,18 @@ from copy import deepcopy
 from os import PathLike
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cisp.allocation import random_subsets
-from cisp.arguments import count
+from cisp.arguments import count, generator, instance, room
 from cisp.channels import Channels, Heard
 from cisp.circuits import SmallCircuits
 from cisp.files import read, write
-from cisp.inputs import Inputs, Seed, finite
+from cisp.inputs import Inputs, Seed, finite, unit
 from cisp.layers import Layer, Own
-from cisp.shapes import check_inputs
+from cisp.shapes import check_inputs, check_tensor
 from cisp.wiring import Dealt, Extrinsic
 
 Wiring = Dealt | Extrinsic | Channels
@@ -64,6 +63,8 @@ class Network(nn.Module):
         self, circuits: SmallCircuits, wiring: Wiring, w_mean: Tensor | None = None
     ) -> None:
         super().__init__()
+        instance("circuits", circuits, SmallCircuits)
+        instance("wiring", wiring, *WIRINGS.values())
         self.L, self.T, self.S = wiring.tables.shape
         self.d, self.n, self.D = circuits.d, wiring.n, circuits.d * wiring.n
         if circuits.T != self.T:
@@ -114,7 +115,7 @@ class Network(nn.Module):
         self, *, batch: int, z: int, rng: Seed = 0
     ) -> tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z d"]]:
         """Random active circuits, z of T without replacement, and their inputs (active, a0)."""
-        rng = np.random.default_rng(rng)
+        rng = generator(rng)
         count("batch", batch), count("z", z, high=self.T)
         active = torch.from_numpy(random_subsets(T=batch, n=self.T, S=z, rng=rng))
         active = active.to(self.tables.device)
@@ -153,6 +154,7 @@ class Network(nn.Module):
         The layout in which gathers and scatters are fastest; nothing older than one layer is held.
         `patch` as in `forward`.
         """
+        check_tensor("A0", A0, (self.n, self.d, "batch"), self.w.dtype, of="the network's ")
         gathered, patch = A0, patch or {}
         for layer, relu in enumerate(self.layers, 1):
             w, b = self.at(layer)
@@ -180,7 +182,8 @@ class Network(nn.Module):
         either may be flat, (..., D), as a dense model gives it.
         """
         count("layer", layer, high=self.L)
-        A = self._blocks(A)
+        check_tensor("A", A, None, None)
+        A = self.blocks(A)
         if A.ndim == 4 and len(A) != self.L + 1:
             raise ValueError(f"A has {len(A)} layers; it must have {self.L + 1}, 0 to {self.L}")
         A = A[layer] if A.ndim == 4 else A
@@ -191,13 +194,15 @@ class Network(nn.Module):
     def W_emb(self, layer: int) -> Float[Tensor, "*d n n"]:
         """The dense embedding matrix of layer 2..L (5.23); by block where chi differs by block."""
         count("layer", layer, low=2, high=self.L)
+        room("n", self.n, self.n**2)
         W_emb = self._layer(layer).W_emb(self._shared(layer)[1]).to(self.w)
         return W_emb[0] if len(W_emb) == 1 else W_emb
 
     def W(self, layer: int) -> Float[Tensor, "D D"]:
         """The dense weights W^l of layer 1..L, blocks stacked as in 5.14 (5.20; W^1 = I, 5.26)."""
+        room("D", self.D, self.D**2)
         if count("layer", layer, high=self.L) == 1:
-            return torch.eye(self.D).to(self.w)
+            return unit(self.D, self.w)
         return self._layer(layer).W(self.at(layer)[0], *self._shared(layer))
 
     def B(self, layer: int) -> Float[Tensor, " D"]:
@@ -206,8 +211,9 @@ class Network(nn.Module):
 
     def shared(self, layer: int) -> Float[Tensor, "D D"]:
         """What W(layer) holds beyond the circuits' own parts: w_mean (x) W_emb, or I in layer 1."""
+        room("D", self.D, self.D**2)
         if count("layer", layer, high=self.L) == 1:
-            return torch.eye(self.D).to(self.w)
+            return unit(self.D, self.w)
         W_emb = self.W_emb(layer).expand(self.d, -1, -1)
         return torch.einsum("ij,ipq->ipjq", self.mean(layer), W_emb).reshape(self.D, self.D)
 
@@ -220,8 +226,10 @@ class Network(nn.Module):
         components. In layer 1 a circuit has no part, W being the identity: its first weights are
         applied by `embed`.
         """
-        part = torch.zeros(self.d, self.n, self.d, self.n).to(self.w)
-        if count("layer", layer, high=self.L) > 1:
+        count("layer", layer, high=self.L), count("t", t, low=0, high=self.T - 1)
+        room("D", self.D, self.D**2)
+        part = self.w.new_zeros(self.d, self.n, self.d, self.n)
+        if layer > 1:
             rows, columns, own = self.own(layer, t)
             part[:, rows.unsqueeze(1), :, columns] = own
         return part.reshape(self.D, self.D)
@@ -287,14 +295,9 @@ class Network(nn.Module):
         return cls(circuits, wiring, tensors["w_mean"])
 
     def _check(self, name: str, A: Tensor) -> None:
-        if A.ndim != 3 or 0 in A.shape or A.shape[1:] != (self.d, self.n):
-            raise ValueError(
-                f"{name} has shape {tuple(A.shape)}; it must be (batch, {self.d}, {self.n})"
-            )
-        if A.dtype != self.w.dtype:
-            raise ValueError(f"{name} has dtype {A.dtype}; it must be the network's {self.w.dtype}")
+        check_tensor(name, A, ("batch", self.d, self.n), self.w.dtype, of="the network's ")
 
-    def _blocks(self, A: Tensor) -> Tensor:
+    def blocks(self, A: Tensor) -> Tensor:
         """Activations with their block axis, (..., d, n)."""
         flat = A.shape[-2:] != (self.d, self.n) and A.shape[-1:] == (self.D,)
         return A.unflatten(-1, (self.d, self.n)) if flat else A
@@ -313,6 +316,7 @@ class Network(nn.Module):
 
     def mean(self, layer: int) -> Float[Tensor, "d d"]:
         """The mean weights split off in layer 1..L (5.20)."""
+        count("layer", layer, high=self.L)
         return self.w_mean if self.w_mean.ndim == 2 else self.w_mean[layer - 1]
 
 
@@ -336,7 +340,7 @@ def _keep(network: nn.Module, name: str, value: object) -> None:
 
 def _mean_of(circuits: SmallCircuits, w_mean: Tensor | None) -> Float[Tensor, "*layers d d"]:
     """The given mean weights, checked, or the circuits' sample mean (5.18)."""
-    w_mean = circuits.w_mean if w_mean is None else finite("w_mean", w_mean).to(circuits.w)
+    w_mean = circuits.w_mean if w_mean is None else finite("w_mean", w_mean, circuits.w)
     d = circuits.d
     if w_mean.shape not in ((d, d), (circuits.L, d, d)):
         raise ValueError(

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from cisp.allocation import Table, prime_steps, prime_steps_capacity
-from cisp.arguments import count, positions, positive
+from cisp.arguments import count, generator, instance, positions, positive, refuse, room
 from cisp.circuits import SmallCircuits
 from cisp.crowd import Crowd
 from cisp.designs import transversal_design, transversal_design_capacity
@@ -68,24 +68,35 @@ def plan(
     >>> plan(conditional_rotations(T=60), D=600, z=2, S=[4, 5], draws=512)["note"][0]
     'T <= D/d: side by side, without superposition, costs nothing'
     """
+    instance("circuits", circuits, SmallCircuits)
+    wide = torch.promote_types(circuits.w.dtype, torch.float32)
+    circuits = circuits.to("cpu").to(wide)
     if not circuits.readouts:
         raise ValueError("circuits have no read-outs; the last of them is what a plan is about")
     count("z", z, high=circuits.T - 1)
     n, error = positions(D, circuits.d), None if error is None else positive("error", error)
-    seed = int(np.random.default_rng(rng).integers(2**31))
+    seed = int(generator(rng).integers(2**31))
+    if not isinstance(S, Iterable):
+        refuse("S", S, "several integers >= 1")
     each_S = [count("S", each) for each in S]
+    room("draws", draws, 12 * circuits.d * count("draws", draws))
     rows: list[dict[str, object]] = []
-    for embedding, allocation in WAYS:
-        job = _Job(circuits, embedding, allocation, z, count("draws", draws), seed)
-        found = [(job.foretell(n, each), each) for each in each_S]
-        best = min(range(len(found)), key=lambda k: _order(found[k][0].mse), default=-1)
-        for k, (told, each) in enumerate(found):
-            row: dict[str, object] = {"embedding": embedding, "allocation": allocation, "S": each}
-            more = nan, nan
-            if error is not None and k == best and not np.isnan(told.mse):
-                more = _searched(told.job, n, each, error)
-            row |= {"mse": told.mse, "fits": more[0], "D_needed": more[1], "note": told.note}
-            rows.append(row)
+    with torch.device("cpu"):
+        for embedding, allocation in WAYS:
+            job = _Job(circuits, embedding, allocation, z, draws, seed)
+            found = [(job.foretell(n, each), each) for each in each_S]
+            best = min(range(len(found)), key=lambda k: _order(found[k][0].mse), default=-1)
+            for k, (told, each) in enumerate(found):
+                row: dict[str, object] = {
+                    "embedding": embedding,
+                    "allocation": allocation,
+                    "S": each,
+                }
+                more = nan, nan
+                if error is not None and k == best and not np.isnan(told.mse):
+                    more = _searched(told.job, n, each, error)
+                row |= {"mse": told.mse, "fits": more[0], "D_needed": more[1], "note": told.note}
+                rows.append(row)
     rows.sort(key=lambda row: _order(row["mse"]))  # type: ignore[arg-type]  # a float
     return pd.DataFrame(rows)
 

@@ -12,6 +12,11 @@ TRIED = 2**15  # inputs tried where ReLUs cut, or one for each circuit if there 
 States = list[Float[Tensor, "T d columns"]]
 
 
+def precise(circuits: SmallCircuits) -> SmallCircuits:
+    """The circuits in float64, and on the CPU, as not every device has that."""
+    return circuits.to("cpu").to(torch.float64)
+
+
 def affine_states(circuits: SmallCircuits) -> States | None:
     """a_v^1..a_v^{L-1} of every circuit v as a mean, and columns to be added times any unit vector.
 
@@ -21,7 +26,7 @@ def affine_states(circuits: SmallCircuits) -> States | None:
     if circuits.inputs is not None:
         return None
     slack = 32 * circuits.L * torch.finfo(circuits.w.dtype).eps  # of the circuits' own rounding
-    circuits = circuits.to(torch.float64)
+    circuits = precise(circuits)
     X = torch.cat([circuits.input_mean.unsqueeze(1), circuits.input_map], 1)
     X = X.expand(circuits.T, -1, -1)
     states: States = []
@@ -40,10 +45,10 @@ def affine_states(circuits: SmallCircuits) -> States | None:
 
 def drawn_states(circuits: SmallCircuits, rng: np.random.Generator) -> States:
     """a_v^1..a_v^{L-1} of every circuit v for some inputs, in float64; for all, if samples."""
-    circuits = circuits.to(torch.float64)
-    device, samples = circuits.w.device, circuits.inputs
+    circuits = precise(circuits)
+    samples = circuits.inputs
     each = samples.shape[-2] if isinstance(samples, Tensor) else -(-TRIED // circuits.T)
-    active = torch.arange(circuits.T).repeat(each).unsqueeze(1).to(device)
+    active = torch.arange(circuits.T, device="cpu").repeat(each).unsqueeze(1)
     if isinstance(samples, Tensor):
         a0 = samples.expand(circuits.T, each, circuits.d).transpose(0, 1).flatten(0, 1)
         a0 = a0.unsqueeze(1)
@@ -60,7 +65,7 @@ def boxes(circuits: SmallCircuits) -> States:
 
     Raises ValueError for circuits whose inputs a function draws, as no bound is known of it.
     """
-    circuits = circuits.to(torch.float64)
+    circuits = precise(circuits)
     if callable(circuits.inputs):
         raise ValueError("inputs is a function, of which no bound is known; give samples, or M")
     found: States = []

@@ -4,7 +4,9 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from cisp.arguments import count, instance, room
 from cisp.network import Network
+from cisp.shapes import check_active, check_tensor
 
 
 def of_active(
@@ -16,6 +18,9 @@ def of_active(
     tensor([[0.3000],
             [0.4000]])
     """
+    check_tensor("values", values, None, None)
+    T = values.shape[1] if values.ndim > 1 else 0
+    check_active(active, T=count("T of values", T), batch=len(values))
     return values[_inputs(active), active]
 
 
@@ -30,6 +35,13 @@ def among_all(
     tensor([[0.0000, 0.0000, 0.5000],
             [0.7000, 0.0000, 0.0000]])
     """
+    check_active(active, T=count("T", T))
+    check_tensor("values", values, None, None)
+    if values.shape[:2] != active.shape:
+        raise ValueError(
+            f"values has shape {tuple(values.shape)}; it must be {(*active.shape, '...')}"
+        )
+    room("T", T, T * values[:, 0].numel())
     zero = values.new_zeros(len(active), T, *values.shape[2:])
     return zero.index_put((_inputs(active), active), values)
 
@@ -41,6 +53,7 @@ def is_active(active: Int[Tensor, "batch z"], *, T: int) -> Bool[Tensor, "batch 
     tensor([[False, False,  True],
             [ True, False, False]])
     """
+    check_active(active, T=count("T", T))
     return among_all(torch.ones_like(active, dtype=torch.bool), active, T=T)
 
 
@@ -50,6 +63,7 @@ def estimates(
     layer: int,
 ) -> dict[str, Tensor]:
     """The estimate (batch, T, k) of each named quantity for all T circuits (5.31, 5.32)."""
+    instance("network", network, Network)
     return network.circuits.quantities(network.readout(A, layer))
 
 
@@ -65,6 +79,7 @@ def errors(
     `a` is what the oracle gives for the active circuits; the truth of an inactive circuit is 0
     (assumption 3).
     """
+    check_run(network, A, a, active, layer)
     delta = network.readout(A, layer) - among_all(a[layer], active, T=network.T)
     return {"activations": delta, **network.circuits.quantities(delta)}
 
@@ -76,6 +91,7 @@ def mse_active(
     active: Int[Tensor, "batch z"],
 ) -> dict[str, Float[Tensor, " L"]]:
     """Mean squared errors of the active circuits in layers 1..L, by quantity as in `errors`."""
+    check_run(network, A, a, active, network.L if isinstance(network, Network) else 1)
     found = []
     for layer in range(1, network.L + 1):
         delta = of_active(network.readout(A, layer), active) - a[layer]
@@ -84,6 +100,22 @@ def mse_active(
         name: torch.stack([delta[name].square().sum(-1).mean() for delta in found])
         for name in found[0]
     }
+
+
+def check_run(network: Network, A: Tensor, a: Tensor, active: Tensor, layer: int) -> None:
+    """Raise ValueError unless A and a are of one run of the network and its oracle on `active`."""
+    instance("network", network, Network)
+    check_active(active, T=network.T)
+    count("layer", layer, high=network.L)
+    check_tensor("a", a, ("layers", *active.shape, network.d), network.w.dtype)
+    if len(a) <= layer:
+        raise ValueError(f"a has {len(a)} layers; it must have {network.L + 1}, 0 to {network.L}")
+    check_tensor("A", A, None, network.w.dtype, of="the network's ")
+    run = (network.L + 1, len(active), network.d, network.n)
+    if network.blocks(A).shape not in (run, run[1:]):
+        raise ValueError(
+            f"A has shape {tuple(A.shape)}; it must be {run}, or {run[1:]} of one layer"
+        )
 
 
 def _inputs(active: Int[Tensor, "batch z"]) -> Int[Tensor, "batch 1"]:

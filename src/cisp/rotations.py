@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cisp.arguments import count, positive
+from cisp.arguments import count, generator, positive, room
 from cisp.circuits import SmallCircuits
-from cisp.inputs import Seed, finite
+from cisp.inputs import Seed, finite, floating
 
 
 def conditional_rotations(
@@ -50,17 +50,19 @@ def conditional_rotations(
         [gate - (c - s), -gate + (c - s), c, -s],
         [gate - (s + c), -gate + (s + c), s, c],
     ]
-    kind = dtype or torch.get_default_dtype()
+    kind = floating(dtype)
     return SmallCircuits(
         w=_matrices(rows).to(kind),
-        b=torch.cat([step_bias(gain, threshold, kind), torch.full((2,), -bias, dtype=kind)]),
+        b=torch.cat(
+            [step_bias(gain, threshold, kind), torch.full((2,), -bias, dtype=kind, device="cpu")]
+        ),
         readouts={
-            "indicator": torch.tensor([[1.0, -1, 0, 0]]),
-            "rotation": torch.tensor([[-1.0, 1, 1, 0], [-1, 1, 0, 1]]),
+            "indicator": _given([[1.0, -1, 0, 0]]),
+            "rotation": _given([[-1.0, 1, 1, 0], [-1, 1, 0, 1]]),
         },
         theta=angles.to(kind),
-        input_mean=torch.tensor([1.5, 0.5, 1, 1]),
-        input_map=torch.eye(4)[:, 2:],
+        input_mean=_given([1.5, 0.5, 1, 1]),
+        input_map=torch.eye(4, device="cpu")[:, 2:],
     )
 
 
@@ -92,7 +94,7 @@ def loaded_rotations(
     w[0, :, :2] /= gain
     w[0, :, 2:, 0] -= bias
     w[0, :, 2:, 1] += bias
-    b[0] = torch.tensor([0.0, -1, 0, 0])
+    b[0] = b.new_tensor([0.0, -1, 0, 0])
     if circuits.L > 1:
         w[1, :, 2:, 1] -= w[1, :, 2:, 2:].sum(-1)
     return replace(circuits, w=w, b=b)
@@ -115,14 +117,15 @@ def step_indicators(
     [-2.5, -3.5]
     """
     positive("gain", gain), positive("threshold", threshold)
-    kind = dtype or torch.get_default_dtype()
-    row = gain * torch.tensor([1.0, -1], dtype=kind)
+    room("T", T, 8 * count("T", T))
+    kind = floating(dtype)
+    row = gain * torch.tensor([1.0, -1], dtype=kind, device="cpu")
     return SmallCircuits(
         w=row.repeat(count("T", T), 2, 1),
         b=step_bias(gain, threshold, kind),
-        readouts={"indicator": torch.tensor([[1.0, -1]])},
-        input_mean=torch.tensor([1.5, 0.5]),
-        input_map=torch.zeros(2, 1),
+        readouts={"indicator": _given([[1.0, -1]])},
+        input_mean=_given([1.5, 0.5]),
+        input_map=torch.zeros(2, 1, device="cpu"),
     )
 
 
@@ -142,23 +145,28 @@ def one_relu_rotations(
     c, s = torch.cos(angles), torch.sin(angles)
     zero, two = torch.zeros_like(c), torch.full_like(c, 2.0)
     rows = [[two, zero, zero], [two - (c - s), c, -s], [two - (s + c), s, c]]
-    kind = dtype or torch.get_default_dtype()
+    kind = floating(dtype)
     return SmallCircuits(
         w=_matrices(rows).to(kind),
-        b=torch.tensor([-1.0, -1, -1]),
+        b=_given([-1.0, -1, -1]),
         readouts={
-            "indicator": torch.tensor([[1.0, 0, 0]]),
-            "rotation": torch.tensor([[-1.0, 1, 0], [-1, 0, 1]]),
+            "indicator": _given([[1.0, 0, 0]]),
+            "rotation": _given([[-1.0, 1, 0], [-1, 0, 1]]),
         },
         theta=angles.to(kind),
-        input_mean=torch.ones(3),
-        input_map=torch.eye(3)[:, 1:],
+        input_mean=torch.ones(3, device="cpu"),
+        input_map=torch.eye(3, device="cpu")[:, 1:],
     )
+
+
+def _given(numbers: list[float | int] | list[list[float | int]]) -> Tensor:
+    """Numbers, which `SmallCircuits` moves to where the weights are."""
+    return torch.tensor(numbers, device="cpu")
 
 
 def step_bias(gain: float | int, threshold: float | int, dtype: torch.dtype) -> Tensor:
     """The biases (2,) of the step clip(gain (alpha - threshold) + 1/2, 0, 1)."""
-    return torch.tensor([0.5, -0.5], dtype=dtype) - gain * threshold
+    return torch.tensor([0.5, -0.5], dtype=dtype, device="cpu") - gain * threshold
 
 
 def _angles(T: int | None, theta: object, rng: Seed) -> Tensor:
@@ -166,7 +174,10 @@ def _angles(T: int | None, theta: object, rng: Seed) -> Tensor:
     if theta is None:
         if T is None:
             raise ValueError("T=None and theta=None; give the number of circuits or their angles")
-        return torch.from_numpy(np.random.default_rng(rng).uniform(0, 2 * np.pi, count("T", T)))
+        room("T", T, 64 * count("T", T))
+        return torch.from_numpy(generator(rng).uniform(0, 2 * np.pi, count("T", T)))
+    if T is not None:
+        count("T", T)
     angles = finite("theta", theta).double()
     if angles.ndim not in (1, 2) or 0 in angles.shape or T not in (None, angles.shape[-1]):
         wanted = "(T,) or (L, T)" if T is None else f"({T},) or (L, {T})"

@@ -1,10 +1,12 @@
 """What circuits and their inputs must look like, and what is wrong where they do not."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from cisp.arguments import count
-from cisp.inputs import finite
+from cisp.arguments import DEEPEST, a, count, refuse
+from cisp.inputs import finite, unit
 
 
 def same_widths(w: object) -> Tensor:
@@ -48,7 +50,7 @@ def depth(w: Tensor, b: Tensor, L: int | None) -> int:
     if len(set(depths)) == 2:
         raise ValueError(f"w has {depths[0]} layers but b has {depths[1]}; they must agree")
     if not depths:
-        return count("L", 5 if L is None else L)
+        return count("L", 5 if L is None else L, high=DEEPEST)
     if L not in (None, depths[0]):
         raise ValueError(f"L={L} but the weights or biases are given for {depths[0]} layers")
     return depths[0]
@@ -56,7 +58,9 @@ def depth(w: Tensor, b: Tensor, L: int | None) -> int:
 
 def readout(name: str, value: object, w: Tensor) -> Tensor:
     """The read-out matrix (k, d) or (T, k, d) in the dtype and on the device of w."""
-    m, (T, d) = finite(f"readouts[{name!r}]", value).to(w), (w.shape[-3], w.shape[-1])
+    if not isinstance(name, str):
+        refuse("readouts", name, "of names that are words")
+    m, (T, d) = finite(f"readouts[{name!r}]", value, w), (w.shape[-3], w.shape[-1])
     own = m.ndim == 3 and len(m) == T
     if not (m.ndim == 2 or own) or m.shape[-1] != d or not m.shape[-2]:
         raise ValueError(
@@ -68,19 +72,19 @@ def readout(name: str, value: object, w: Tensor) -> Tensor:
 def law_of_inputs(mean: object, spread: object, w: Tensor) -> tuple[Tensor, Tensor]:
     """input_mean (d,) and input_map (d, k), 0 and the identity where not given."""
     d = w.shape[-1]
-    mean = w.new_zeros(d) if mean is None else finite("input_mean", mean)
-    spread = torch.eye(d) if spread is None else finite("input_map", spread)
-    if mean.shape != (d,) or spread.ndim != 2 or len(spread) != d:
+    mean = w.new_zeros(d) if mean is None else finite("input_mean", mean, w)
+    spread = unit(d, w) if spread is None else finite("input_map", spread, w)
+    if mean.shape != (d,) or spread.ndim != 2 or len(spread) != d or not spread.shape[1]:
         raise ValueError(
             f"input_mean has shape {tuple(mean.shape)} and input_map {tuple(spread.shape)}; "
             f"they must be ({d},) and ({d}, k)"
         )
-    return mean.to(w), spread.to(w)
+    return mean, spread
 
 
 def angles(theta: object, w: Tensor, L: int) -> Tensor:
     """The angles (T,) or (L, T) in the dtype and on the device of w."""
-    found, T = finite("theta", theta).to(w), w.shape[-3]
+    found, T = finite("theta", theta, w), w.shape[-3]
     if found.shape not in ((T,), (L, T)):
         raise ValueError(f"theta has shape {tuple(found.shape)}; it must be ({T},) or ({L}, {T})")
     return found
@@ -88,23 +92,26 @@ def angles(theta: object, w: Tensor, L: int) -> Tensor:
 
 def check_inputs(a0: Tensor, active: Tensor, *, T: int, d: int, dtype: torch.dtype) -> None:
     """Raise ValueError unless a0 (batch, z, d) and active (batch, z) fit T circuits of width d."""
-    for name, value in (("a0", a0), ("active", active)):
-        if not isinstance(value, Tensor):
-            raise ValueError(f"{name} is a {type(value).__name__}; it must be a torch.Tensor")
+    check_active(active, T=T)
+    if isinstance(a0, Tensor) and a0.shape != (*active.shape, d):
+        raise ValueError(
+            f"a0 has shape {tuple(a0.shape)}; with active {tuple(active.shape)} "
+            f"it must be {(*active.shape, d)}"
+        )
+    check_tensor("a0", a0, (*active.shape, d), dtype, of="the circuits' ")
+
+
+def check_active(active: Tensor, *, T: int, batch: int | None = None) -> None:
+    """Raise ValueError unless active (batch, z) holds z different of T circuits in each row."""
+    check_tensor("active", active, None, None)
     if active.ndim != 2 or active.dtype not in (torch.int32, torch.int64):
         raise ValueError(
             f"active has shape {tuple(active.shape)} and dtype {active.dtype}; "
             "it must be (batch, z) integers, int32 or int64"
         )
-    batch, z = active.shape
-    count("batch", batch), count("z", z, high=T)
-    if a0.shape != (batch, z, d):
-        raise ValueError(
-            f"a0 has shape {tuple(a0.shape)}; with active {tuple(active.shape)} "
-            f"it must be ({batch}, {z}, {d})"
-        )
-    if a0.dtype != dtype:
-        raise ValueError(f"a0 has dtype {a0.dtype}; it must be the circuits' {dtype}")
+    count("batch of active", active.shape[0]), count("z of active", active.shape[1], high=T)
+    if len(active) != (batch or len(active)):
+        raise ValueError(f"active has {len(active)} rows; it must have {batch}, one for each input")
     if not (0 <= int(active.min()) and int(active.max()) < T):
         wrong = int(active[(active < 0) | (active >= T)][0])
         raise ValueError(f"active holds circuit {wrong}; circuits are 0..{T - 1}")
@@ -114,3 +121,27 @@ def check_inputs(a0: Tensor, active: Tensor, *, T: int, d: int, dtype: torch.dty
         raise ValueError(
             f"active holds circuit {int(twice[0])} twice in a row; each may be on once"
         )
+
+
+def check_tensor(
+    name: str,
+    value: object,
+    shape: Sequence[int | str] | None,
+    dtype: torch.dtype | None,
+    *,
+    of: str = "",
+) -> None:
+    """Raise ValueError unless the value is a tensor of this shape and dtype, None for any.
+
+    A word in a shape stands for any size but 0.
+    """
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} is {a(value)}; it must be a torch.Tensor")
+    if shape is not None:
+        sizes = zip(value.shape, shape, strict=False)
+        fits = all(k > 0 if isinstance(want, str) else k == want for k, want in sizes)
+        if value.ndim != len(shape) or not fits:
+            wanted = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+            raise ValueError(f"{name} has shape {tuple(value.shape)}; it must be {wanted}")
+    if dtype not in (None, value.dtype):
+        raise ValueError(f"{name} has dtype {value.dtype}; it must be {of}{dtype}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from math import floor, log10
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 from torch import Tensor
 
+from cisp.arguments import generator
 from cisp.inputs import Seed
 from cisp.network import Network
 from cisp.reach import affine_states, bound, drawn_states, worst
@@ -17,11 +19,8 @@ from cisp.reach import affine_states, bound, drawn_states, worst
 ENTRIES, FIRST = 2**22, 2**16  # pairs of a position and a circuit looked at together
 PAIRS = 2**16  # of them, those whose sums are made together
 SPARE = 0.05  # of a bias, for states that were not drawn
-NAMED = 8  # neurons named in a refusal
-ADVICE = (
-    ". A gate (b_t + beta) alpha - beta rises with the bias beta: build the circuits with a larger "
-    'one, or leave it to silence="auto"'
-)
+LONGEST = 300  # characters of a refusal
+MORE, ADVICE = "; and {} more", '. Build with a larger bias, or with silence="auto"'
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,9 @@ def check_silence(network: Network, rng: Seed) -> None:
     loudest = loudest_outside(network, tiny - bias, rng)
     over = bias + loudest.heard > tiny
     if network.b.ndim == 1:  # one bias for all layers, named where it is heard most
-        over &= torch.arange(len(bias)).unsqueeze(1) == loudest.heard.round(decimals=6).argmax(0)
+        over &= torch.arange(len(bias), device="cpu").unsqueeze(1) == loudest.heard.round(
+            decimals=6
+        ).argmax(0)
     if bool(over.any()):
         _refuse(loudest, bias, over)
 
@@ -88,12 +89,14 @@ def loudest_outside(
     circuits, share = network.circuits, network.S - 1
     exact = affine_states(circuits)
     affine = exact is not None
-    states = drawn_states(circuits, np.random.default_rng(rng)) if exact is None else exact
+    states = drawn_states(circuits, generator(rng)) if exact is None else exact
     layers = range(2, network.L + 1)
-    parts = [(circuits.at(k)[0] - network.mean(k)).double() for k in layers]
+    parts = [(circuits.at(k)[0] - network.mean(k)).cpu().double() for k in layers]
     most = [bound(w, X, affine).clamp(min=0) for w, X in zip(parts, states, strict=True)]
-    most = [each.cpu() / share for each in most]
-    found = Loudest(torch.zeros_like(room), *torch.zeros(2, *room.shape).int())
+    most = [each / share for each in most]
+    found = Loudest(
+        torch.zeros_like(room), *torch.zeros(2, *room.shape, dtype=torch.int32, device="cpu")
+    )
     if not states:
         return found
     joinings = _Joinings.of(network.tables[0].cpu().numpy(), network.n)
@@ -103,7 +106,7 @@ def loudest_outside(
             for row, (delta, X) in enumerate(zip(parts, states, strict=True), 1):
                 own = torch.cat([delta, torch.zeros_like(delta[:1])])  # -1: nobody joins them
                 heard = own[torch.from_numpy(joining)].sum(1) / share @ X[torch.from_numpy(v)]
-                top, at = (each.cpu() for each in worst(heard, affine).max(0))
+                top, at = worst(heard, affine).max(0)
                 louder = top > found.heard[row]
                 found.circuit[row, louder] = torch.from_numpy(v)[at][louder].int()
                 found.position[row, louder] = torch.from_numpy(p)[at][louder].int()
@@ -121,16 +124,20 @@ def _push(most: list[Float[Tensor, "T d"]], room: Float[Tensor, "L d"]) -> Float
 
 
 def _refuse(loudest: Loudest, bias: Float[Tensor, "L d"], over: Bool[Tensor, "L d"]) -> None:
+    """Raise ValueError that names the neurons that wake, as many as LONGEST leaves room for."""
     told = []
     for row, i in over.nonzero().tolist():
-        told.append(
+        most = f"b[{i}] must be at most {_below(-float(loudest.heard[row, i]))}"
+        full = (
             f"b[{i}]={float(bias[row, i]):.9g} in layer {row + 1} lets circuit "
             f"{int(loudest.circuit[row, i])}, alone, switch on neuron {i} of position "
-            f"{int(loudest.position[row, i])}, which is not its own; b[{i}] must be at most "
-            f"{_below(-float(loudest.heard[row, i]))}"
+            f"{int(loudest.position[row, i])}, not its own; {most}"
         )
-    more = f"; and {len(told) - NAMED} more" if len(told) > NAMED else ""
-    raise ValueError("; ".join(told[:NAMED]) + more + ADVICE)
+        told.append(f"; in layer {row + 1} {most}" if told else full)
+    space = LONGEST - len(MORE + ADVICE)
+    named = max(sum(length <= space for length in accumulate(map(len, told))), 1)
+    more = MORE.format(len(told) - named) if named < len(told) else ""
+    raise ValueError("".join(told[:named]) + more + ADVICE)
 
 
 def _lots(network: Network, rising: bool) -> Iterator[Int[np.ndarray, " k"]]:
@@ -186,7 +193,7 @@ class _Joinings:
 
 
 def _biases(network: Network) -> Float[Tensor, "L d"]:
-    return torch.stack([network.circuits.at(k)[1].double() for k in range(1, network.L + 1)]).cpu()
+    return torch.stack([network.circuits.at(k)[1].cpu().double() for k in range(1, network.L + 1)])
 
 
 def _tolerance(network: Network) -> float:

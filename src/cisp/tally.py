@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cisp.inputs import unit
 from cisp.network import Network
 
 ON = 1e-4  # a neuron above this counts as active (post, figure 7)
@@ -33,11 +34,14 @@ class Measurement:
 
 
 class Tally:
-    """Running float64 sums of what `measure` reports; axes (layer, quantity, active or not)."""
+    """Running float64 sums of what `measure` reports; axes (layer, quantity, active or not).
+
+    Kept on the CPU, as not every device has float64.
+    """
 
     def __init__(self, network: Network, z: int) -> None:
         self.z, self.T, self.S, self.n = z, network.T, network.S, network.n
-        readouts = network.circuits.readouts or {"activations": torch.eye(network.d)}
+        readouts = network.circuits.readouts or {"activations": unit(network.d, network.w)}
         self.names = list(readouts)
         kind = torch.promote_types(network.w.dtype, torch.float32)
         own = any(m.ndim == 3 for m in readouts.values())
@@ -47,7 +51,9 @@ class Tally:
         self.rows = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
         shape = (network.L, len(self.names), 2)
         self.samples = 0
-        self.sums, self.squares, self.within = self.maps.new_zeros(3, *shape, dtype=torch.float64)
+        self.sums, self.squares, self.within = torch.zeros(
+            3, *shape, dtype=torch.float64, device="cpu"
+        )
         self.pairs = 0
         self.worst = np.full(shape, -1.0)
         self.where: dict[tuple[int, int, int], tuple[int, Tensor, Tensor]] = {}
@@ -83,18 +89,18 @@ class Tally:
                     circuit = int(of_others[:, at].argmax())
                     self._note((layer, q, 1), top, circuit, active[at], a0[at])
         squared = (torch.stack(picked) / self.S - self._true(a.to(kind), active)).square()
-        of_active = torch.stack([squared[..., rows].sum(-1) for rows in self.rows], 1)
-        summed = torch.stack(totals).double() / (self.S**2 * (self.T - self.z))
+        of_active = torch.stack([squared[..., rows].sum(-1) for rows in self.rows], 1).cpu()
+        summed = torch.stack(totals).cpu().double() / (self.S**2 * (self.T - self.z))
         of_others = torch.stack([summed[:, rows].sum(1) for rows in self.rows], 1)
         per_input = torch.stack([of_active.mean(-1, dtype=torch.float64), of_others], 2)
         self.samples += len(active)
         self.sums += per_input.sum(-1)
         self.squares += per_input.square().sum(-1)
-        self.on += torch.stack(on)
-        each = of_active.flatten(2).double()
+        self.on += torch.stack(on).cpu()
+        each, active, a0 = of_active.flatten(2).double(), active.cpu(), a0.cpu()
         self.each.scatter_add_(2, active.flatten().expand_as(each), each)
         self.times += active.flatten().bincount(minlength=self.T)
-        for (layer, q), top in np.ndenumerate(of_active.amax((2, 3)).cpu().numpy()):
+        for (layer, q), top in np.ndenumerate(of_active.amax((2, 3)).numpy()):
             if top > self.worst[layer, q, 0]:
                 at, place = divmod(int(of_active[layer, q].argmax()), self.z)
                 self._note((layer, q, 0), float(top), int(active[at, place]), active[at], a0[at])
@@ -137,7 +143,11 @@ class Tally:
         else:
             variance = (self.squares / self.samples - mean.square()).clamp(min=0)
             stderr = (variance / (self.samples - 1)).sqrt()  # nan for a single input
-        unknown = (-1, torch.zeros(0, dtype=torch.int64), torch.zeros(0))  # where errors are nan
+        unknown = (
+            -1,
+            torch.zeros(0, dtype=torch.int64, device="cpu"),
+            torch.zeros(0, device="cpu"),
+        )  # where errors are nan
         for row, q, k in np.ndindex(*self.worst.shape):
             if k == 1 and self.z == self.T:
                 continue  # no circuit is inactive
@@ -158,15 +168,15 @@ class Tally:
                     "worst_a0": a0.to(torch.promote_types(a0.dtype, torch.float32)).cpu().numpy(),
                 }
             )
-        fraction = (self.on / (self.samples * self.n)).cpu().numpy()
+        fraction = (self.on / (self.samples * self.n)).numpy()
         activity = [
             {"z": self.z, "layer": row + 1, "block": block, "fraction": float(value)}
             for (row, block), value in np.ndenumerate(fraction)
         ]
-        for row, quantities in enumerate((self.each / self.times).cpu().numpy()):
+        for row, quantities in enumerate((self.each / self.times).numpy()):
             for name, mse in zip(self.names, quantities, strict=True):
                 head = {"z": self.z, "layer": row + 1, "quantity": name}
-                times = self.times.cpu().numpy()
+                times = self.times.numpy()
                 tail = {"circuit": range(self.T), "mse": mse, "samples": times.astype(int)}
                 circuits.append(pd.DataFrame({**head, **tail}))
         frame = pd.concat(circuits, ignore_index=True)

@@ -5,17 +5,20 @@ Beyond the post. They are linear (6,3)-free systems of Ruzsa and Szemeredi (1978
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from math import factorial, gcd
 
 import numpy as np
 from jaxtyping import Int
 
-from cisp.arguments import count
+from cisp.arguments import count, room
 
 EXACT = 40  # the slopes are as many as can be for q below this
 SEARCHED = 128  # up to this q slopes are searched with symmetry, above they are products
 GREEDY = 600  # up to this q plainly too
 TRIES = 60
+MOST = 10**6  # positions, for which slopes are found within half a minute
+NEAREST = 1024  # of the q below n // S, so many are looked at
 
 
 def triangle_free(*, T: int, n: int, S: int) -> Int[np.ndarray, "T S"]:
@@ -48,6 +51,7 @@ def triangle_free(*, T: int, n: int, S: int) -> Int[np.ndarray, "T S"]:
         raise ValueError(
             f"T={T} exceeds the {capacity} circuits that triangle_free can place at n={n}, S={S}"
         )
+    room("T", T, 4 * T * S)
     q, slopes = _plan(n, S)
     k, r = np.divmod(np.arange(T), q)
     x = np.arange(S)
@@ -57,9 +61,9 @@ def triangle_free(*, T: int, n: int, S: int) -> Int[np.ndarray, "T S"]:
 def triangle_free_capacity(*, n: int, S: int) -> int:
     """The largest T that `triangle_free` can place: 605 at n = 166, S = 3; 0 when S > n.
 
-    It is q |K|, the most of all q with S q <= n that serve.
+    It is q |K|, the most of all q with S q <= n that serve, or of the 1024 largest.
     """
-    q, slopes = _plan(count("n", n), count("S", S))
+    q, slopes = _plan(count("n", n, high=MOST), count("S", S))
     return q * len(slopes)
 
 
@@ -96,7 +100,7 @@ def _plan(n: int, S: int) -> tuple[int, tuple[int, ...]]:
     """The q with most circuits q |K|, and its slopes; those far below n // S never win."""
     top = n // S
     sizes = range(top, max((3 * top - 40) // 4, 0), -1)
-    fitting = [q for q in sizes if gcd(q, factorial(S - 1)) == 1][: None if S > 2 else 1]
+    fitting = islice((q for q in sizes if gcd(q, factorial(S - 1)) == 1), NEAREST if S > 2 else 1)
     plans = [(q * len(K), q, K) for q in fitting if (K := slopes_without_progressions(q, S))]
     return max([*plans, (top, top, (0,))])[1:]  # circuits of one slope need no inverses
 

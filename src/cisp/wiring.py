@@ -1,5 +1,6 @@
 """How the layers of a network are wired: which positions they read, by what weights (5.23)."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -8,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cisp.allocation import Table
-from cisp.arguments import count
-from cisp.layers import Bags, Layer, check_alike, checked_tables
+from cisp.arguments import count, told
+from cisp.inputs import finite
+from cisp.layers import Bags, Layer, apply_but_chi, check_alike, checked_tables
 
 
 class Dealt(nn.Module):
@@ -39,14 +41,19 @@ class Dealt(nn.Module):
         self.n = n
         self.register_buffer("tables", checked_tables(tables, n))
         self.register_load_state_dict_post_hook(_derive)
-        chi = _balanced(tables, n) if chi is None else chi
-        if chi.ndim not in (1, 2) or len(chi) != len(tables) or not bool(chi.isfinite().all()):
+        tables = self.tables
+        chi = _balanced(tables, n) if chi is None else finite("chi", chi)
+        if chi.ndim not in (1, 2) or len(chi) != len(tables):
             raise ValueError(
                 f"chi has shape {tuple(chi.shape)}; it must be finite, ({len(tables)},) or "
                 f"({len(tables)}, d)"
             )
-        self.register_buffer("chi", chi.to(tables.device))
+        self.register_buffer("chi", chi.cpu())
         _derive(self)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        apply_but_chi(self, lambda: super(Dealt, self)._apply(fn, recurse))
+        return self
 
     def facts(self, layer: int) -> Float[Tensor, "*d"]:
         """What a layer needs beside weights, chi."""
@@ -88,10 +95,15 @@ class Extrinsic(nn.Module):
         self.register_buffer("tables", checked_tables(tables, n))
         self.register_load_state_dict_post_hook(_derive)
         count("S", tables.shape[2], low=2)
-        if chi is not None and bool(chi.any()):
-            raise ValueError(f"chi={chi.tolist()} is not allowed; this wiring has none, or zeros")
-        self.register_buffer("chi", torch.zeros(len(tables), dtype=torch.float64).to(tables.device))
+        if chi is not None and bool(finite("chi", chi).any()):
+            raise ValueError(f"chi={told(chi)} is not allowed; this wiring has none, or zeros")
+        zero = torch.zeros(len(tables), dtype=torch.float64, device="cpu")
+        self.register_buffer("chi", zero)
         _derive(self)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        apply_but_chi(self, lambda: super(Extrinsic, self)._apply(fn, recurse))
+        return self
 
     def facts(self, layer: int) -> Float[Tensor, "*d"]:
         """What a layer needs beside weights, chi."""
@@ -105,14 +117,14 @@ class Extrinsic(nn.Module):
         """Layers 2..L, all alike."""
         L, T, S = self.tables.shape
         check_alike(self.tables)
-        table, every = self.tables[0].cpu().flatten(), torch.arange(self.n)
+        table, every = self.tables[0].cpu().flatten(), torch.arange(self.n, device="cpu")
         sums, positions = torch.cat([_circuits(T, S), T + every]), torch.cat([table, every])
         layer = Layer(
             Bags(sums, positions, T + self.n, self.n),
             _received(positions, sums, self.n, T + self.n),
             T=T,
             share=S - 1,
-            mean=torch.tensor([[0, 0, 0]] * T + [[1, 0, 0]] * self.n).T,
+            mean=torch.tensor([[0, 0, 0]] * T + [[1, 0, 0]] * self.n, device="cpu").T,
             taken_back=torch.stack([_circuits(T, S), T + table]),
         )
         return [layer] * (L - 1)
@@ -147,13 +159,13 @@ def balanced_chi(table: Table, before: Table, n: int) -> float:
 def _balanced(tables: Tensor, n: int) -> Float[Tensor, " L"]:
     pairs = pairwise(tables.cpu().numpy())
     balances = [0.0, *(balanced_chi(after, table, n) for table, after in pairs)]
-    return torch.tensor(balances, dtype=torch.float64)
+    return torch.tensor(balances, dtype=torch.float64, device="cpu")
 
 
 def _dealt(table: Tensor, after: Tensor, n: int) -> Layer:
     """One dealt layer: from the positions of `table` to those of `after`."""
     T, S = table.shape
-    every = torch.arange(n)
+    every = torch.arange(n, device="cpu")
     last = torch.full_like(every, T + n)
     entries = (after.unsqueeze(-1) * n + table.unsqueeze(-2)).flatten().sort().values
     X = entries[1:][entries[1:] == entries[:-1]]
@@ -164,7 +176,7 @@ def _dealt(table: Tensor, after: Tensor, n: int) -> Layer:
         _received(torch.cat([after.flatten(), every, every]), sent, n, T + n + 1),
         T=T,
         share=S,
-        mean=torch.tensor([[0, 1, 1]] * T + [[0, -1, -1]] * n + [[0, 0, -1]]).T,
+        mean=torch.tensor([[0, 1, 1]] * T + [[0, -1, -1]] * n + [[0, 0, -1]], device="cpu").T,
     )
 
 
@@ -178,7 +190,7 @@ def _derive(wiring: Wiring, _: object = None) -> None:
 
 def _circuits(T: int, S: int) -> Tensor:
     """Each circuit S times, in order."""
-    return torch.arange(T).repeat_interleave(S)
+    return torch.arange(T, device="cpu").repeat_interleave(S)
 
 
 def _received(positions: Tensor, sums: Tensor, n: int, of_sums: int) -> Bags:

@@ -13,13 +13,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cisp.allocation import random_subsets
-from cisp.arguments import count, positive
+from cisp.arguments import all_sets, count, generator, instance, one_of, positive
 from cisp.experiment import shown
 from cisp.inputs import Seed
 from cisp.network import Network
 
 BATCH = 256  # inputs run at a time
 STRIDE, SHRINK = 0.7, 0.9  # the first step along the sphere, and what each step is of the last
+MOST = 10**5  # steps, swaps and starts
 TINY = 1e-30  # a gradient of 0 moves nothing
 
 Lot = tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z k"]]  # active circuits, directions
@@ -114,22 +115,24 @@ def worst_case(
     >>> found.scanned, len(found.active), found.error > 0.5
     (190, 2, True)
     """
+    instance("network", network, Network)
     target = _target(network, quantity, count("first", first, high=network.L))
-    T, rng = network.T, np.random.default_rng(rng)
-    sets = comb(T, count("z", z, high=T))
-    if isinstance(samples, str) and samples != "all":
+    T, rng = network.T, generator(rng)
+    every = isinstance(samples, str)
+    sets = all_sets(T, z) if every else comb(T, count("z", z, high=T))
+    if every and samples != "all":
         raise ValueError(
             f'samples={samples!r} is not allowed; it must be a number of sets or "all"'
         )
-    total = sets if samples == "all" else count("samples", samples)
+    total = sets if isinstance(samples, str) else count("samples", samples)
     (
         count("keep", keep),
-        count("starts", starts),
-        count("steps", steps, low=0),
-        count("swaps", swaps, low=0),
+        count("starts", starts, high=MOST),
+        count("steps", steps, low=0, high=MOST),
+        count("swaps", swaps, low=0, high=MOST),
     )
     stop = inf if enough is None else float(positive("enough", enough)) ** 2
-    lots = _every(network, z, rng) if samples == "all" else _drawn(network, z, total, rng)
+    lots = _every(network, z, rng) if every else _drawn(network, z, total, rng)
     with tqdm(total=total, unit="sets", **shown(progress)) as bar, torch.no_grad():
         found, scanned = _scan(target, lots, keep, stop, bar)
         found = _swap(target, found, swaps, stop, rng)
@@ -263,6 +266,6 @@ def _target(network: Network, quantity: str | None, first: int) -> Target:
     if network.circuits.inputs is not None:
         raise ValueError("circuits have inputs of their own; the worst is looked for on spheres")
     names = list(network.circuits.readouts) or ["activations"]
-    if quantity not in (None, *names):
-        raise ValueError(f"quantity={quantity!r} is not allowed; it must be one of {names}")
+    if quantity is not None:
+        one_of("quantity", quantity, names)
     return Target(network, quantity or names[-1], first)

@@ -6,14 +6,16 @@ overlap of two circuits, o_tu = <e_t|e_u>/S, is 0 or 1/S; o is its mean, q its m
 pairs. lambda = T S^2/n^2 is the mean number of circuits that use an entry of W_emb.
 """
 
-from math import exp, expm1
+from math import exp, expm1, inf
 
 import numpy as np
 from jaxtyping import Float
 
 from cisp import allocation
 from cisp.allocation import Table
-from cisp.arguments import count
+from cisp.arguments import count, number, room
+
+LINKED = 500  # circuits on an entry of W_emb, more than which has no exponential
 
 
 def derived_first_layer(table: Table, *, n: int, z: int) -> dict[tuple[str, str], float]:
@@ -73,7 +75,9 @@ def derived_others_w_mean(table: Table, *, n: int, z: int, w_mean_a: float | int
     Within 10 % on prime steps, for m to 0.3; up to 20 % too high on designs that are not filled up,
     for m to 0.9; too low by half on a design whose last circuits meet far fewer others, x near -1.
     """
+    table = allocation.check_table(table, n=n, max_overlap=inf)
     T, S = table.shape
+    number("w_mean_a", w_mean_a, low=0)
     q, _ = _overlaps(table, n)
     met = _others(table, n).sum(1)
     m, o, V = S**2 * T * q**2, S * q, met.var() / met.mean() ** 2 if met.any() else 0.0
@@ -89,6 +93,7 @@ def derived_self_adjacent(table: Table, *, n: int) -> float:
     their mean o = S q, and less the products of two circuits, as the Delta w_u add up to zero, it
     is o^2 [(T-1) q - (T-2) E(o_tu o_tv)].
     """
+    table = allocation.check_table(table, n=n, max_overlap=inf)
     T, S = table.shape
     q, product = _overlaps(table, n)
     return (S * q) ** 2 * ((T - 1) * q - (T - 2) * product)
@@ -103,7 +108,8 @@ def derived_rotation_active(table: Table, *, n: int, z: int, layer: int) -> floa
     neurons that should be off, and the ReLUs of active neurons, which cut off large negative
     noise, the more of it the larger z.
     """
-    T, _ = table.shape
+    table = allocation.check_table(table, n=n)
+    T, z = len(table), count("z", z, high=len(table))
     q, _ = _overlaps(table, n)
     each = z * (T - 1) * q**2 + (z - 1) * q + derived_others_w_mean(table, n=n, z=z, w_mean_a=8)
     adjacent = derived_self_adjacent(table, n=n)
@@ -121,7 +127,7 @@ def derived_noise_variance(*, T: int, n: int, S: int, z: int) -> float:
     >>> round(derived_noise_variance(T=557, n=250, S=6, z=1) ** 0.5, 3)
     0.251
     """
-    return count("z", z) * expm1(_lambda(T, n, S)) / S
+    return count("z", z, high=count("T", T)) * expm1(_lambda(T, n, S)) / S
 
 
 def derived_noise_return(*, T: int, n: int, S: int) -> float:
@@ -152,8 +158,10 @@ def derived_embedding_mean(table: Table, *, n: int, chi: float) -> Float[np.ndar
     probability about e^(-c_p c_p'/T), for T well above both loads. The entry is then -chi, else
     1/S. Its two outer eigenvalues are the outliers of the matrix of a single dealing.
     """
-    T, S = table.shape
-    c = allocation.load(table, n=n)
+    table = allocation.check_table(table, n=n, max_overlap=inf)
+    c, (T, S) = allocation.load(table, n=n), table.shape
+    room("n", n, n**2)
+    number("chi", chi)
     unused = np.exp(-np.outer(c, c) / T)
     return (1 - unused) / S - chi * unused
 
@@ -184,7 +192,9 @@ def derived_extrinsic_active(table: Table, *, n: int, z: int, layer: int) -> flo
     squares add; errors of errors, which show after some ten layers, and ReLUs are left out. For
     S >= 2 and circuits that load exactly: with `loaded_rotations`, layers from 2 on.
     """
-    T, S = allocation.check_table(table, n=n).shape
+    table = allocation.check_table(table, n=n)
+    T, S = table.shape
+    room("n", n, n**2)
     layer = count("layer", layer)
     N = _joinings(table, n) / (T * (T - 1))
     q, mu = allocation.mean_squared_overlap(table, n=n), N / (count("S", S, low=2) * (S - 1)) ** 2
@@ -211,7 +221,7 @@ def derived_exact_probability(*, T: int, q: int, z: int) -> float:
     0.82
     """
     delta = (count("T", T) / count("q", q) - 1) / q
-    dirty = 1 - (1 - min(max(delta, 0), 1)) ** (count("z", z) - 1)
+    dirty = 1 - (1 - min(max(delta, 0), 1)) ** (count("z", z, high=T) - 1)
     return exp(-z * (z + 1) * dirty**z)
 
 
@@ -230,7 +240,8 @@ def _joinings(table: Table, n: int) -> int:
 
 def _lambda(T: int, n: int, S: int) -> float:
     """The mean number of circuits that use an entry of W_emb."""
-    return count("T", T) * count("S", S) ** 2 / count("n", n) ** 2
+    S = count("S", S, high=count("n", n))
+    return count("T", T, high=LINKED * n**2 // S**2) * S**2 / n**2
 
 
 def _others(table: Table, n: int) -> Float[np.ndarray, "T S"]:

@@ -5,7 +5,7 @@ function takes `q`, leaving it out means the post's estimate 6.3; `cisp.mean_squ
 the exact value of a table. `cisp.theory.derived` has what the post drops.
 """
 
-from cisp.arguments import count
+from cisp.arguments import count, number
 
 
 def mean_squared_overlap(*, T: int, D: int, d: int, S: int) -> float:
@@ -17,13 +17,15 @@ def mean_squared_overlap(*, T: int, D: int, d: int, S: int) -> float:
     >>> round(mean_squared_overlap(T=557, D=1000, d=4, S=6), 6)
     0.003701
     """
-    count("T", T), count("D", D), count("d", d), count("S", S)
+    _sizes(T, D, d, S)
     return max(d / D - 1 / (S * T), 0.0)
 
 
 def mse_inactive_leading(*, D: int, d: int, z: int, a_squared: float | int) -> float:
     """E|delta a|^2 of an inactive circuit to leading order, z (d/D) E_v|a_v|^2 (6.2)."""
-    return count("z", z) * count("d", d) / count("D", D) * a_squared
+    return (
+        count("z", z) * count("d", d) / count("D", D, low=d) * number("a_squared", a_squared, low=0)
+    )
 
 
 def mse_inactive(
@@ -33,12 +35,14 @@ def mse_inactive(
 
     It drops the products of two active circuits' overlaps, as if overlaps had mean zero.
     """
-    return count("z", z) * _q(T, D, d, S, q) * a_squared
+    q, z = _q(T, D, d, S, q), count("z", z, high=T)
+    return z * q * number("a_squared", a_squared, low=0)
 
 
 def mse_self_of_layers(*, T: int, q: float, q_before: float, delta_w_a: float | int) -> float:
     """E|self|^2 = (T-1) q^l q^{l-1} E|Delta w_u a_t|^2, the two layers' overlaps apart (6.26)."""
-    return (count("T", T) - 1) * q * q_before * delta_w_a
+    q, q_before = _share("q", q), _share("q_before", q_before)
+    return (count("T", T) - 1) * q * q_before * number("delta_w_a", delta_w_a, low=0)
 
 
 def mse_self(
@@ -49,7 +53,7 @@ def mse_self(
     The signal goes into a circuit u that overlaps with t in layer l-1, and out of it if u overlaps
     with t in layer l too. `delta_w_a` is the mean square; the post prints w-bar in its place.
     """
-    return T * _q(T, D, d, S, q) ** 2 * delta_w_a
+    return T * _q(T, D, d, S, q) ** 2 * number("delta_w_a", delta_w_a, low=0)
 
 
 def mse_others_delta_w(
@@ -67,8 +71,9 @@ def mse_others_delta_w(
 
     (z-1) T q^2 E|Delta w_u a_v|^2 by way of third circuits u, (z-1) q E|Delta w_v a_v|^2 directly.
     """
-    q = _q(T, D, d, S, q)
-    return (count("z", z) - 1) * (T * q**2 * delta_w_a + q * delta_w_own)
+    q, z = _q(T, D, d, S, q), count("z", z, high=T)
+    number("delta_w_a", delta_w_a, low=0), number("delta_w_own", delta_w_own, low=0)
+    return (z - 1) * (T * q**2 * delta_w_a + q * delta_w_own)
 
 
 def mse_others_w_mean(
@@ -78,8 +83,8 @@ def mse_others_w_mean(
 
     A guess by the post; `derived_others_w_mean` is the derivation.
     """
-    q = _q(T, D, d, S, q)
-    return (count("z", z) - 1) * (T * q**2 + q) * w_mean_a
+    q, z = _q(T, D, d, S, q), count("z", z, high=T)
+    return (z - 1) * (T * q**2 + q) * number("w_mean_a", w_mean_a, low=0)
 
 
 def mse_others(
@@ -94,6 +99,7 @@ def mse_others(
     q: float | None = None,
 ) -> float:
     """E|others|^2 = (z-1) T q^2 E|w_u a_v|^2 + (z-1) q E|w_v a_v|^2, both parts (6.37)."""
+    number("w_a", w_a, low=0), number("w_own", w_own, low=0)
     return mse_others_delta_w(T=T, D=D, d=d, S=S, z=z, delta_w_a=w_a, delta_w_own=w_own, q=q)
 
 
@@ -115,14 +121,18 @@ def mse_active(
     (l-1) T q^2 (z E|Delta w_u a_v|^2 + (z-1) E|w-bar a_v|^2) + l (z-1) q E|w_v a_v|^2. Layer 1 has
     the overlaps alone, each layer after it adds all three and hands on what came before (6.40).
     """
-    q, z, before = _q(T, D, d, S, q), count("z", z), count("layer", layer) - 1
+    q, z = _q(T, D, d, S, q), count("z", z, high=T)
+    before = count("layer", layer) - 1
+    number("delta_w_a", delta_w_a, low=0), number("w_mean_a", w_mean_a, low=0)
+    number("w_own", w_own, low=0)
     noise = z * delta_w_a + (z - 1) * w_mean_a
     return before * T * q**2 * noise + layer * (z - 1) * q * w_own
 
 
 def mse_indicator_active(*, T: int, D: int, d: int, S: int, z: int, layer: int) -> float:
     """E(delta alpha)^2 of an active circuit: 0, as the step removes small errors (6.42)."""
-    count("z", z), count("layer", layer), _q(T, D, d, S, None)
+    _sizes(T, D, d, S)
+    count("z", z, high=T), count("layer", layer)
     return 0.0
 
 
@@ -162,6 +172,15 @@ def mse_rotation_inactive(
 
 def _q(T: int, D: int, d: int, S: int, q: float | None) -> float:
     estimate = mean_squared_overlap(T=T, D=D, d=d, S=S)
-    if q is not None and not 0 <= q <= 1:
-        raise ValueError(f"q={q} is not a mean squared overlap; it must be from 0 to 1")
-    return estimate if q is None else q
+    return estimate if q is None else _share("q", q)
+
+
+def _share(name: str, q: float | int) -> float | int:
+    """A mean squared overlap."""
+    return number(name, q, low=0, high=1)
+
+
+def _sizes(T: int, D: int, d: int, S: int) -> None:
+    """Raise ValueError unless circuits of S positions fit into D/d of them."""
+    count("T", T), count("d", d)
+    count("S", S, high=count("D", D, low=d) // d)

@@ -9,8 +9,8 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.stats import qmc
 
-from cisp.allocation import Table
-from cisp.arguments import count
+from cisp.allocation import Table, check_table
+from cisp.arguments import DEEPEST, count, instance, number, one_of, positive, room
 from cisp.theory.evolution.crowd import crowd_of
 from cisp.theory.evolution.indicators import next_state
 from cisp.theory.evolution.seen import sides
@@ -39,7 +39,7 @@ class DensityEvolution:
 
     def tail(self, value: float | int, *, layer: int, circuits: Circuits = "inactive") -> float:
         """The probability that a read-out of the On-indicator exceeds the value."""
-        return float(self._law(layer, circuits)[self.values > value + 1e-9].sum())
+        return float(self._law(layer, circuits)[self.values > number("value", value) + 1e-9].sum())
 
     def largest(self, readouts: int, *, layer: int, circuits: Circuits = "inactive") -> float:
         """The expected largest of so many read-outs, as if they were independent."""
@@ -49,8 +49,7 @@ class DensityEvolution:
 
     def _law(self, layer: int, circuits: Circuits) -> Float[np.ndarray, " a"]:
         laws = {"inactive": self.inactive, "active": self.active}
-        if circuits not in laws:
-            raise ValueError(f"circuits={circuits!r} is not allowed; it must be one of {[*laws]}")
+        one_of("circuits", circuits, laws)
         return laws[circuits][count("layer", layer, high=len(self.inactive)) - 1]
 
 
@@ -110,15 +109,20 @@ def evolve(
     >>> len(finer.values)
     65
     """
+    instance("ingredients", ingredients, Ingredients)
     classes, levels = ingredients.classes, ingredients.levels
+    if count("d", d) != 4:
+        raise ValueError(f"d={d} is not allowed; d must be 4, as of conditional_rotations")
+    count("T", T, low=2), count("S", S), count("z", z), count("L", L, high=DEEPEST)
+    positive("gain", gain), positive("threshold", threshold)
+    room("L", L, L * (z + 2) * ingredients.draws)
+    if table is not None:
+        table = check_table(table, n=count("D", D, low=d) // d, max_overlap=np.inf)
     crowd = crowd_of(T=T, D=D, d=d, S=S, table=table, classes=classes, levels=levels)
     if T < count("z", z) + 2:
         raise ValueError(f"T={T} is too small for z={z}; T must be at least z + 2 = {z + 2}")
-    for name, value in (("gain", gain), ("threshold", threshold)):
-        if not 0 < value < np.inf:
-            raise ValueError(f"{name}={value!r} is not allowed; {name} must be a positive number")
     setting = Setting(crowd, z, Step(gain, threshold), ingredients)
-    layers = list(_layers(setting, count("L", L)))
+    layers = list(_layers(setting, L))
     return DensityEvolution(
         _errors(z, layers),
         _activity(z, layers),
