@@ -382,7 +382,7 @@ for samples in (12_000, 300_000):
 print(peaks[1] - peaks[0])
 """
     printed = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, encoding="utf-8"
     )
     # active circuits and their a^0 alone, 48 bytes an input, would be 14 MB; all read-outs 460 MB.
     # Seen: below 1 MB
