@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 import cisp.experiment
-import cisp.sweeps
+import cisp.keys
 from cisp import (
     Measurement,
     Network,
@@ -552,7 +552,7 @@ def test_finished_cells_are_remembered(
     for option in ({"samples": 21}, {"L": 4}, {"make": steps}, {"allocate": by_hand}):
         sweep(grid[:1], **{**every_key, **option})
     assert len(cells.starts(folder)) == 12
-    monkeypatch.setattr(cisp.sweeps, "digest", lambda *_: "other source")
+    monkeypatch.setattr(cisp.keys, "digest", lambda *_: "other source")
     sweep(grid[:1], **every_key)
     assert len(cells.starts(folder)) == 13
 
