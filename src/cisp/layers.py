@@ -140,6 +140,10 @@ def checked_tables(tables: Tensor, n: int) -> Int[Tensor, "L T S"]:
     if low < 0 or high >= n:
         wrong = low if low < 0 else high
         raise ValueError(f"tables holds position {wrong}; positions are 0..{n - 1}")
+    ordered = tables.sort(-1).values
+    twice = ordered[..., 1:][ordered[..., 1:] == ordered[..., :-1]]
+    if len(twice):
+        raise ValueError(f"tables holds position {int(twice[0])} twice in a row of a circuit")
     return tables
 
 
