@@ -11,7 +11,7 @@ from shutil import copytree
 
 import pytest
 from browser import BOOK, CHECKS, broken_links, faults, opened, served
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Route
 from test_prints import printed
 
 PAGES = sorted(
@@ -328,6 +328,24 @@ def test_the_printed_book_holds_every_page_and_its_links_stay_inside(
         own = [link for link in page.evaluate(kept) if link.startswith(book)]
         assert all(link.startswith(f"{book}/book/intro.html#") for link in own)
         assert page.pdf().startswith(b"%PDF")
+
+
+def test_a_title_is_text_in_the_contents_of_the_printed_book(
+    browser: Browser, book: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "tools")
+    assemble = import_module("pdf").assemble
+
+    def with_markup(route: Route) -> None:
+        found = route.fetch()
+        route.fulfill(response=found, body=found.text().replace("<h1>", "<h1>&lt;img&gt; "))
+
+    with opened(browser, f"{book}/book/intro.html") as page:
+        page.route("**/05_readout.html", with_markup)
+        assemble(page)
+        (title,) = page.locator("article > nav a[href='#05_readout']").all_inner_texts()
+        assert title.startswith("<img> ")
+        assert page.locator("article > nav img").count() == 0
 
 
 def stored(notebook: Path) -> list[str]:

@@ -688,3 +688,37 @@ def test_errors_that_are_nan_for_some_inputs_do_not_depend_on_the_batch() -> Non
     assert alone.mse.isna().any()
     pd.testing.assert_series_equal(alone.worst, together.worst)
     pd.testing.assert_series_equal(alone.worst_circuit, together.worst_circuit)
+
+
+FORKED = """
+import os, signal, sys, threading, time
+import cisp, torch
+
+torch.set_num_threads(4)
+network = cisp.superpose(cisp.conditional_rotations(T=557), D=1000, S=6, L=2)
+A0 = network.embed(*network.sample(batch=200, z=2)[::-1])
+network(A0)  # torch has used its threads
+measuring = threading.Event()
+
+def run():
+    while True:
+        cisp.measure(network, z=1, progress=False)
+        measuring.set()
+
+if {during}:
+    threading.Thread(target=run, daemon=True).start()
+    measuring.wait()
+child = os.fork()
+if not child:
+    signal.alarm(60)  # ends a child that waits for ever
+    network(A0)
+    cisp.measure(network, z=2, samples=10)
+    os._exit(0)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("during", [False, True])
+def test_a_fork_computes_even_one_made_while_another_thread_measures(during: bool) -> None:
+    script = FORKED.format(during=during)
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
