@@ -3,6 +3,7 @@ VENV ?= .venv
 JOBS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: book test browser pdf lab bench refresh clean
 
@@ -22,8 +23,8 @@ browser: $(READY)  ## the built book in Chromium: links, requests, formulas, con
 pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
 	PYTHONPATH=tests $(BIN)/python tools/pdf.py
 
-lab: $(READY)  ## the chapters in JupyterLab
-	$(BIN)/jupyter-lab book
+lab: $(READY)  ## the chapters in JupyterLab; options of its own as ARGS="--no-browser --port=8890"
+	$(BIN)/jupyter-lab book $(ROOT) $(ARGS)
 
 bench: book  ## time and memory, as ratios of medians in one run; page weights, in Chromium
 	$(BIN)/python benchmarks/engine.py

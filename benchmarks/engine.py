@@ -89,7 +89,10 @@ def against_width(
     for D in widths:
         T = round(0.004 * (D / 4) ** 2)
         out = subprocess.run(
-            [sys.executable, __file__, "one-width", str(D), str(T)], capture_output=True, text=True
+            [sys.executable, __file__, "one-width", str(D), str(T)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
         )
         if out.returncode:
             print(
@@ -119,6 +122,7 @@ def against_samples() -> None:
             [sys.executable, __file__, "one-count", str(samples)],
             capture_output=True,
             text=True,
+            encoding="utf-8",
             check=True,
         )
         print(f"{samples:7d} inputs: peak {float(out.stdout):6.0f} MB")

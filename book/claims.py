@@ -99,7 +99,7 @@ def _enter(equation: str, **row: str) -> None:
 def entries(page: Path) -> list[dict[str, str]]:
     """The ledger's entries among the stored outputs of one page."""
     record, found = "application/papermill.record/text/plain", []
-    for cell in json.loads(page.read_text())["cells"]:
+    for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
         for output in cell.get("outputs", []):
             name = output.get("metadata", {}).get("scrapbook", {}).get("name", "")
             if name.startswith("ledger "):

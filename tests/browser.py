@@ -86,7 +86,7 @@ class _Links(HTMLParser):
         super().__init__()
         self.links: set[str] = set()
         self.ids: set[str] = set()
-        self.feed(file.read_text())
+        self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note what the tag refers to and is called."""

@@ -26,6 +26,13 @@ def held(network: Network, *, folder: Path, start: int, **options: Any) -> Measu
     return measure(network, **options)
 
 
+def slow(network: Network, *, folder: Path, **options: Any) -> Measurement:
+    """The same, a fifth of a second later."""
+    _start(network, folder)
+    time.sleep(0.2)
+    return measure(network, **options)
+
+
 def interrupted(network: Network, *, folder: Path, start: int, **options: Any) -> Measurement:
     """The same; at the given start the user presses Ctrl-C."""
     _start(network, folder)

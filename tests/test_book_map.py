@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MAP = list(csv.DictReader((ROOT / "book" / "equations.csv").read_text().splitlines()))
+TABLE = (ROOT / "book" / "equations.csv").read_text(encoding="utf-8")
+MAP = list(csv.DictReader(TABLE.splitlines()))
 SECTIONS = {"3": 4, "4": 2, "5": 35, "6": 57}  # numbered equations in each section of the post
 NUMBER = re.compile(r"(?:C\d+|[3-6])\.\d+")
 
 
 def cells(page: str, kind: str) -> list[str]:
     """The sources of a page's cells of one kind."""
-    notebook: dict[str, Any] = json.loads((ROOT / "book" / f"{page}.ipynb").read_text())
+    text = (ROOT / "book" / f"{page}.ipynb").read_text(encoding="utf-8")
+    notebook: dict[str, Any] = json.loads(text)
     return ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == kind]
 
 
@@ -51,7 +53,7 @@ def test_the_equation_has_its_label_code_and_test(row: dict[str, str]) -> None:
         found = getattr(found, name)
     assert found.__doc__
     file, _, test = row["test"].partition("::")
-    assert not test or f"def {test}(" in (ROOT / file).read_text()
+    assert not test or f"def {test}(" in (ROOT / file).read_text(encoding="utf-8")
     assert (ROOT / file).exists()
 
 
@@ -67,7 +69,7 @@ def test_every_labelled_equation_is_on_the_map_once() -> None:
 
 
 def test_the_readme_names_files_that_exist() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     named = re.findall(r"(?:book|tests|src|benchmarks)/[\w./]+\.\w+", readme)
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []

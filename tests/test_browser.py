@@ -11,21 +11,24 @@ from shutil import copytree
 
 import pytest
 from browser import BOOK, CHECKS, broken_links, faults, opened, served
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Route
+from test_prints import printed
 
 PAGES = sorted(
     str(path.relative_to(BOOK))
     for path in BOOK.rglob("*.html")
-    if "_static" not in path.parts and 'http-equiv="Refresh"' not in path.read_text()
+    if "_static" not in path.parts
+    and 'http-equiv="Refresh"' not in path.read_text(encoding="utf-8")
 )
 TEMPLATE = """<!doctype html><html lang="en"><head><title>A page</title><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"></head>
 <body><main><h1 id="top">A page</h1>{}</main></body></html>"""
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 
-EQUATIONS = list(
-    csv.DictReader((Path(__file__).parent.parent / "book/equations.csv").read_text().splitlines())
-)
+TABLE = Path(__file__).parent.parent / "book/equations.csv"
+EQUATIONS = list(csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines()))
+REMOVED = {"remove-cell", "remove-output"}
+CHAPTERS = sorted(TABLE.parent.glob("*.ipynb"))
 
 Look = Callable[[str], list[str]]
 
@@ -35,7 +38,7 @@ def look(browser: Browser, tmp_path: Path) -> Look:
     """What is found wrong with a page of the given content."""
 
     def look(content: str) -> list[str]:
-        (tmp_path / "page.html").write_text(TEMPLATE.format(content))
+        (tmp_path / "page.html").write_text(TEMPLATE.format(content), encoding="utf-8")
         with served(tmp_path) as address:
             found = broken_links(tmp_path, "page.html")
             return found + faults(browser, f"{address}/page.html")
@@ -135,10 +138,10 @@ def spoiled(folder: Path, name: str, old: str, new: str) -> Iterator[str]:
     """The address of the book with a text replaced in one of its files."""
     copytree(BOOK, folder, copy_function=os.symlink, dirs_exist_ok=True)
     file = folder / name
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     assert old in text
     file.unlink()
-    file.write_text(text.replace(old, new))
+    file.write_text(text.replace(old, new), encoding="utf-8")
     with served(folder) as address:
         yield address
 
@@ -202,10 +205,10 @@ def test_the_search_finds_a_symbol(browser: Browser, book: str) -> None:
 
 @pytest.mark.usefixtures("book")
 def test_docstrings_are_whole_paragraphs_and_what_belongs_together_stays_on_a_line() -> None:
-    api = (BOOK / "book/api.html").read_text()
+    api = (BOOK / "book/api.html").read_text(encoding="utf-8")
     assert "uncorrelated weights, is only reported: it need not hold" in api
     assert "&lt;factory&gt;" not in api
-    readout = (BOOK / "book/05_readout.html").read_text()
+    readout = (BOOK / "book/05_readout.html").read_text(encoding="utf-8")
     assert "D\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1000" in readout
     assert '<span class="whole">(<span class="math' in readout
 
@@ -216,7 +219,8 @@ def test_a_chapter_can_be_downloaded_and_says_how_to_run_it(browser: Browser, bo
         addresses = {link.get_attribute("href") for link in links.all()}
         assert addresses == {"../_sources/book/04_embedding_matrix.ipynb"}
         assert page.locator(".run-this-chapter").is_visible()
-    notebook = json.loads((BOOK / "_sources/book/04_embedding_matrix.ipynb").read_text())
+    source = BOOK / "_sources/book/04_embedding_matrix.ipynb"
+    notebook = json.loads(source.read_text(encoding="utf-8"))
     assert notebook["nbformat"] == 4
 
 
@@ -324,3 +328,37 @@ def test_the_printed_book_holds_every_page_and_its_links_stay_inside(
         own = [link for link in page.evaluate(kept) if link.startswith(book)]
         assert all(link.startswith(f"{book}/book/intro.html#") for link in own)
         assert page.pdf().startswith(b"%PDF")
+
+
+def test_a_title_is_text_in_the_contents_of_the_printed_book(
+    browser: Browser, book: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "tools")
+    assemble = import_module("pdf").assemble
+
+    def with_markup(route: Route) -> None:
+        found = route.fetch()
+        route.fulfill(response=found, body=found.text().replace("<h1>", "<h1>&lt;img&gt; "))
+
+    with opened(browser, f"{book}/book/intro.html") as page:
+        page.route("**/05_readout.html", with_markup)
+        assemble(page)
+        (title,) = page.locator("article > nav a[href='#05_readout']").all_inner_texts()
+        assert title.startswith("<img> ")
+        assert page.locator("article > nav img").count() == 0
+
+
+def stored(notebook: Path) -> list[str]:
+    """What the cells of a notebook printed when it was stored, those left out of pages left out."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    seen = [cell for cell in cells if not REMOVED & {*cell["metadata"].get("tags", [])}]
+    outputs = [output for cell in seen for output in cell.get("outputs", [])]
+    return ["".join(output["text"]) for output in outputs if output["output_type"] == "stream"]
+
+
+@pytest.mark.usefixtures("book")
+@pytest.mark.parametrize("page", CHAPTERS, ids=[page.stem for page in CHAPTERS])
+def test_a_page_shows_what_its_notebook_stores(page: Path) -> None:
+    found = printed((BOOK / "book" / f"{page.stem}.html").read_text(encoding="utf-8"))
+    missing = [text for text in stored(page) if text.strip() not in found]
+    assert missing == []

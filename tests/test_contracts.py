@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
-    "contracts"
-]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+CONTRACTS = PROJECT["tool"]["importlinter"]["contracts"]
 LAYERS = [layer.split(" | ") for layer in CONTRACTS[0]["layers"]]
 
 UPWARD = [(low[0], high[0]) for high, low in pairwise(LAYERS)]
@@ -34,14 +33,15 @@ def broken(tmp_path: Path, plants: dict[str, str]) -> bool:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for room, line in plants.items():
         file = tmp_path / "src" / "cisp" / f"{room.replace('.', '/')}.py"
-        text = file.read_text() if file.exists() else ""
-        file.write_text(f"{text}\n{line}\n")
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        file.write_text(f"{text}\n{line}\n", encoding="utf-8")
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
         capture_output=True,
         text=True,
+        encoding="utf-8",
     )
     assert "Contracts: " in done.stdout, done.stdout + done.stderr
     return done.returncode != 0

@@ -44,7 +44,7 @@ def _inner(x):
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package of three files in place of cisp."""
     for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.setattr(digest, "PACKAGE", tmp_path)
     return tmp_path
 
@@ -52,7 +52,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def key(package: Path) -> str:
     """The digest of `root`, with its code read anew."""
     scope: dict[str, object] = {}
-    text = (package / "root.py").read_text()
+    text = (package / "root.py").read_text(encoding="utf-8")
     tree = ast.parse(text)
     node = next(x for x in tree.body if isinstance(x, ast.FunctionDef))
     names = digest._mentioned(node)
@@ -65,9 +65,9 @@ def key(package: Path) -> str:
 def changed(package: Path, file: str, old: str, new: str) -> bool:
     """Whether a change of one file changes the key."""
     before = key(package)
-    text = (package / file).read_text()
+    text = (package / file).read_text(encoding="utf-8")
     assert text.count(old) == 1
-    (package / file).write_text(text.replace(old, new))
+    (package / file).write_text(text.replace(old, new), encoding="utf-8")
     return key(package) != before
 
 
@@ -108,9 +108,9 @@ def test_moving_a_definition_with_its_private_ones_changes_nothing(package: Path
 
 def test_a_definition_that_moves_away_alone_changes_nothing(package: Path) -> None:
     before = key(package)
-    text = (package / "room.py").read_text()
-    (package / "room.py").write_text(text.replace("LIMIT = 3", ""))
-    (package / "other.py").write_text(FILES["other.py"] + "\nLIMIT = 3\n")
+    text = (package / "room.py").read_text(encoding="utf-8")
+    (package / "room.py").write_text(text.replace("LIMIT = 3", ""), encoding="utf-8")
+    (package / "other.py").write_text(FILES["other.py"] + "\nLIMIT = 3\n", encoding="utf-8")
     assert key(package) == before
 
 
@@ -138,7 +138,7 @@ REACHED = {
 def test_what_a_function_reaches_in_the_package_is_seen_however_it_is_reached(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "users_own.py").write_text(text)
+    (tmp_path / "users_own.py").write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "users_own", raising=False)
     make = importlib.import_module("users_own").make
@@ -151,7 +151,8 @@ def test_what_a_function_reaches_in_the_package_is_seen_however_it_is_reached(
         copy = tmp_path / name
         shutil.copytree(Path(cisp.__file__).parent, copy)
         rotations = copy / "rotations.py"
-        rotations.write_text(rotations.read_text().replace(old, new))
+        changed = rotations.read_text(encoding="utf-8").replace(old, new)
+        rotations.write_text(changed, encoding="utf-8")
         monkeypatch.setattr(digest, "PACKAGE", copy)
         keys.append(digest.digest(make))
     assert keys[0] == keys[2] != keys[1]

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 import cisp.experiment
-import cisp.sweeps
+import cisp.keys
 import cisp.tally
 from cisp import (
     Measurement,
@@ -383,7 +383,7 @@ for samples in (12_000, 300_000):
 print(peaks[1] - peaks[0])
 """
     printed = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, encoding="utf-8"
     )
     # active circuits and their a^0 alone, 48 bytes an input, would be 14 MB; all read-outs 460 MB.
     # Seen: below 1 MB
@@ -553,7 +553,7 @@ def test_finished_cells_are_remembered(
     for option in ({"samples": 21}, {"L": 4}, {"make": steps}, {"allocate": by_hand}):
         sweep(grid[:1], **{**every_key, **option})
     assert len(cells.starts(folder)) == 12
-    monkeypatch.setattr(cisp.sweeps, "digest", lambda *_: "other source")
+    monkeypatch.setattr(cisp.keys, "digest", lambda *_: "other source")
     sweep(grid[:1], **every_key)
     assert len(cells.starts(folder)) == 13
 
@@ -702,3 +702,37 @@ def test_errors_that_are_always_the_same_have_a_standard_error_of_0() -> None:
         tally.worst[:] = 0.1
         tally.where = {key: (0, torch.zeros(1), torch.zeros(1, 2)) for key in np.ndindex(1, 1, 2)}
         assert (tally.result().errors.mse_stderr < 1e-8).all()  # not nan
+
+
+FORKED = """
+import os, signal, sys, threading, time
+import cisp, torch
+
+torch.set_num_threads(4)
+network = cisp.superpose(cisp.conditional_rotations(T=557), D=1000, S=6, L=2)
+A0 = network.embed(*network.sample(batch=200, z=2)[::-1])
+network(A0)  # torch has used its threads
+measuring = threading.Event()
+
+def run():
+    while True:
+        cisp.measure(network, z=1, progress=False)
+        measuring.set()
+
+if {during}:
+    threading.Thread(target=run, daemon=True).start()
+    measuring.wait()
+child = os.fork()
+if not child:
+    signal.alarm(60)  # ends a child that waits for ever
+    network(A0)
+    cisp.measure(network, z=2, samples=10)
+    os._exit(0)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("during", [False, True])
+def test_a_fork_computes_even_one_made_while_another_thread_measures(during: bool) -> None:
+    script = FORKED.format(during=during)
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0

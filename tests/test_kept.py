@@ -163,8 +163,8 @@ def test_a_table_is_stale_when_a_list_behind_it_changes(
     monkeypatch.setattr(cisp, "worst_case", recomputed)
     page()  # the copy says the same
     file = tmp_path / "studies" / f"{study}.py"
-    assert file.read_text().count(old) == 1
-    file.write_text(file.read_text().replace(old, new))
+    assert file.read_text(encoding="utf-8").count(old) == 1
+    file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     with pytest.raises(StaleError):
         page()
 
@@ -313,7 +313,10 @@ def test_a_claim_outside_its_range_stops_the_page(claims: ModuleType) -> None:
 def test_every_equation_that_has_a_verdict_is_on_the_map(claims: ModuleType) -> None:
     pages: Callable[[Path], list[dict[str, str]]] = claims.entries
     rows = [row for page in sorted(BOOK.glob("*.ipynb")) for row in pages(page)]
-    known = {line.split(",")[0] for line in (BOOK / "equations.csv").read_text().splitlines()}
+    known = {
+        line.split(",")[0]
+        for line in (BOOK / "equations.csv").read_text(encoding="utf-8").splitlines()
+    }
     numbers = {row["equation"] for row in rows}
     assert len(rows) > 60
     unknown = {n for n in numbers - known if not n.startswith(("section", "comments", "book"))}

@@ -15,7 +15,7 @@ ASSEMBLE = """async () => {
   const name = address => address.match(/(\\w+)[.]html/)[1]
   const inside = new Map(pages.map(page => [page, name(page)]))
   const contents = document.createElement('nav')
-  contents.innerHTML = '<h2>Contents</h2><ul></ul>'
+  contents.innerHTML = '<h2>Contents</h2><ul></ul>' // titles follow as text
   const sections = await Promise.all(pages.map(async page => {
     const html = await (await fetch(page)).text()
     const found = new DOMParser().parseFromString(html, 'text/html')
@@ -36,8 +36,10 @@ ASSEMBLE = """async () => {
     return article
   }))
   for (const article of sections) {
-    const title = article.querySelector('h1').textContent
-    contents.lastChild.innerHTML += `<li><a href="#${article.id}">${title}</a></li>`
+    const link = document.createElement('a')
+    link.href = '#' + article.id
+    link.textContent = article.querySelector('h1').textContent
+    contents.lastChild.appendChild(document.createElement('li')).append(link)
   }
   sections[0].append(contents)
   document.body.replaceChildren(...sections)

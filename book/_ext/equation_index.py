@@ -25,7 +25,7 @@ class EquationIndex(SphinxDirective):
             raise self.error(f"equation-index {self.arguments[0]!r} must be one of {[*WHOSE]}")
         source = Path(self.env.doc2path(self.env.docname)).with_name("equations.csv")
         self.env.note_dependency(str(source))
-        every = csv.DictReader(source.read_text().splitlines())
+        every = csv.DictReader(source.read_text(encoding="utf-8").splitlines())
         wanted = re.compile(WHOSE[self.arguments[0]])
         rows = [_row(row) for row in every if wanted.match(row["equation"])]
         return self.parse_text_to_nodes("\n".join([*HEAD, *rows]))

@@ -1,10 +1,13 @@
-"""Mend what is too heavy or wrong for this book: icons, figures, roles, breaks in a line."""
+"""Mend what is too heavy or wrong for this book: icons, figures, roles, breaks in lines."""
 
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from myst_nb.core import render
+from nbformat import NotebookNode
 from PIL import Image
 from sphinx.application import Sphinx
 
@@ -20,8 +23,11 @@ def keep_used_icons(app: Sphinx, exception: Exception | None) -> None:
     pages, scripts = Path(app.outdir), Path(app.outdir, "_static", "scripts")
     icons = scripts / "fontawesome.js"
     texts = [*pages.rglob("*.html"), *(s for s in scripts.glob("*.js") if s != icons)]
-    used = {name for text in texts for name in re.findall(r"\bfa-([\w-]+)", text.read_text())}
-    icons.write_text(ICON.sub(lambda m: m[0] if (m[1] or m[2]) in used else "", icons.read_text()))
+    found = (re.findall(r"\bfa-([\w-]+)", text.read_text(encoding="utf-8")) for text in texts)
+    used = set(chain.from_iterable(found))
+    script = icons.read_text(encoding="utf-8")
+    script = ICON.sub(lambda m: m[0] if (m[1] or m[2]) in used else "", script)
+    icons.write_text(script, encoding="utf-8")
 
 
 def lighten_figures(app: Sphinx, exception: Exception | None) -> None:
@@ -40,6 +46,23 @@ def plain_citations(
     if "citation-list" in context.get("body", ""):
         body = context["body"].replace('<div role="list" class="citation-list">', "<div>")
         context["body"] = body.replace(' role="doc-biblioentry"', "")
+
+
+def joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """The outputs of a cell, all that went to one stream as one, as `tools/refresh.py` stores them.
+
+    A kernel sends what is printed in pieces that depend on the moment. MyST-NB's own merge breaks
+    the line after each piece.
+    """
+    found, streams = [], dict[str, NotebookNode]()
+    for output in outputs:
+        if output["output_type"] == "stream" and output["name"] in streams:
+            streams[output["name"]]["text"] += output["text"]
+            continue
+        found.append(NotebookNode(output))
+        if output["output_type"] == "stream":
+            streams[output["name"]] = found[-1]
+    return found
 
 
 def bind(app: Sphinx, doctree: nodes.document) -> None:
@@ -75,6 +98,7 @@ def _text(parent: nodes.Element, at: int) -> str:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
+    render.coalesce_streams = joined
     app.connect("doctree-read", bind)
     app.connect("build-finished", keep_used_icons)
     app.connect("build-finished", lighten_figures)

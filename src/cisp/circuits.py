@@ -1,6 +1,5 @@
 """Small circuits as weights, and the oracle that runs each of them alone (section 5.1)."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from cisp import shapes
 from cisp.arguments import DEEPEST, count, generator, instance, room, told
-from cisp.files import read, write
+from cisp.files import CIRCUITS, check_digest, read, refused, write
 from cisp.inputs import Inputs, Renumbered, Seed, draw, finite, placed, samples
 
 FORMAT = "cisp circuits 1"
@@ -194,16 +193,24 @@ class SmallCircuits:
             raise ValueError("inputs is a function, which no file can hold; give samples instead")
         law = {k: v for k, v in vars(self).items() if isinstance(v, Tensor)}
         own = {f"readout_{k}": m for k, m in enumerate(self.readouts.values())}
-        about = {"format": FORMAT, "L": str(self.L), "readouts": json.dumps([*self.readouts])}
+        about = {"format": FORMAT, "L": self.L, "readouts": [*self.readouts]}
         write(path, {**law, **own}, about)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "SmallCircuits":
         """The circuits written by `save`, bit for bit. Raises ValueError for any other file."""
-        tensors, about = read(path, [FORMAT])
-        names = json.loads(about["readouts"])
-        readouts = {name: tensors.pop(f"readout_{k}") for k, name in enumerate(names)}
-        return cls(readouts=readouts, L=int(about["L"]), **tensors)
+        tensors, about = read(path, {FORMAT: ()}, what="circuits", size="L")
+        with refused(path, "circuits"):
+            circuits = circuits_of(tensors, about["readouts"], about["L"])
+            check_digest(tensors, about)
+        return circuits
+
+
+def circuits_of(tensors: Mapping[str, Tensor], readouts: Sequence[str], L: int) -> SmallCircuits:
+    """The circuits among the tensors of a file, where read-outs have numbers for names."""
+    own = {name: tensors[f"readout_{k}"] for k, name in enumerate(readouts)}
+    law = {name: tensors[name] for name in (*CIRCUITS, "theta", "inputs") if name in tensors}
+    return SmallCircuits(**law, readouts=own, L=L)
 
 
 def _read(m: Tensor, a: Tensor, active: Tensor | None) -> Tensor:

@@ -4,7 +4,7 @@ import __future__
 
 import ast
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from inspect import getsource, getsourcefile, isbuiltin, isclass, isfunction, ismethod, unwrap
 from pathlib import Path
@@ -55,9 +55,14 @@ def bare(node: ast.AST) -> str:
     return repr(_plain(node))
 
 
-def _definitions(file: Path) -> Iterator[Definition]:
+def _definitions(file: Path) -> Iterable[Definition]:
     """The definitions of a file, each under every name that it binds."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return _defined(str(file), file.read_text(encoding="utf-8"))
+
+
+@cache
+def _defined(file: str, text: str) -> list[Definition]:
+    tree, found = ast.parse(text), []
     imports = [x for x in ast.walk(tree) if isinstance(x, ast.Import | ast.ImportFrom)]
     aliases = {a.asname: a.name for x in imports for a in x.names if a.asname}
     for node in tree.body:
@@ -70,8 +75,8 @@ def _definitions(file: Path) -> Iterator[Definition]:
             continue
         names = {aliases.get(name, name).rpartition(".")[2] for name in _mentioned(node)}
         text = bare(node)
-        for name in bound:
-            yield str(file), name, text, names
+        found += [(file, name, text, names) for name in bound]
+    return found
 
 
 def _plainly(function: Callable[..., object]) -> Callable[..., object]:

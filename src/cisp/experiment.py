@@ -1,5 +1,6 @@
 """Seeded runs of a network beside the oracle, streamed into statistics (section 4)."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,20 @@ DRAWN = 4096  # inputs are drawn in lots of this many, whatever the batch, so ba
 FITTING = 2**22  # the most entries of an array (T, d, batch) unless batch is given
 
 ONE_AT_A_TIME = Lock()  # torch's number of threads belongs to the whole process
+
+
+def _in_a_fork() -> None:
+    """Let go of what a forked process has inherited: a lock, and threads that it does not have.
+
+    For torch's threads, once used, do not live on in a fork, which would wait for them for ever.
+    """
+    global ONE_AT_A_TIME
+    ONE_AT_A_TIME = Lock()
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(after_in_child=_in_a_fork)
 
 AGAIN = 512  # of a run of every active set, about so many are run with a second a^0
 

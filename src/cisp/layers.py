@@ -203,9 +203,10 @@ def checked_tables(tables: Tensor, n: int) -> Int[Tensor, "L T S"]:
     if low < 0 or high >= n:
         wrong = low if low < 0 else high
         raise ValueError(f"tables holds position {wrong}; positions are 0..{n - 1}")
-    rows = tables.sort(2).values
-    if bool((rows[..., 1:] == rows[..., :-1]).any()):
-        raise ValueError("tables has a row with a position twice; its positions must differ")
+    ordered = tables.sort(-1).values
+    twice = ordered[..., 1:][ordered[..., 1:] == ordered[..., :-1]]
+    if len(twice):
+        raise ValueError(f"tables holds position {int(twice[0])} twice in a row of a circuit")
     return tables
 
 

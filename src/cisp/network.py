@@ -3,7 +3,6 @@
 Longer than other rooms as it is one object, with every view of it that outside code relies on.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from os import PathLike
@@ -14,10 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cisp.allocation import random_subsets
-from cisp.arguments import count, generator, instance, room
+from cisp.arguments import count, generator, instance, positions, room
 from cisp.channels import Channels, Heard
-from cisp.circuits import SmallCircuits
-from cisp.files import read, write
+from cisp.circuits import SmallCircuits, circuits_of
+from cisp.files import check_digest, read, refused, write
 from cisp.inputs import Inputs, Seed, finite, unit
 from cisp.layers import Layer, Own
 from cisp.shapes import check_inputs, check_tensor
@@ -28,6 +27,8 @@ WIRINGS: dict[str, type[Wiring]] = {kind.FORMAT: kind for kind in (Dealt, Extrin
 
 
 Patch = Mapping[int, Callable[[Tensor], Tensor]]
+
+SIZES = ("T", "D", "S", "L")
 
 LAW = ("w", "b", "theta", "input_mean", "input_map", "inputs")  # beside read-outs
 
@@ -271,8 +272,8 @@ class Network(nn.Module):
             raise ValueError("inputs is a function, which no file can hold; give samples instead")
         about = {
             "format": self.wiring.FORMAT,
-            "D": str(self.D),
-            "readouts": json.dumps(list(self._circuits.readouts)),
+            **{name: getattr(self, name) for name in SIZES},
+            "readouts": list(self._circuits.readouts),
         }
         own = {k.removeprefix("wiring."): v for k, v in self.state_dict().items()}
         write(path, own, about)
@@ -280,19 +281,21 @@ class Network(nn.Module):
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Network":
         """The network written by `save`, bit for bit. Raises ValueError for any other file."""
-        tensors, about = read(path, WIRINGS)
-        names = json.loads(about["readouts"])
-        circuits = SmallCircuits(
-            readouts={name: tensors[f"readout_{k}"] for k, name in enumerate(names)},
-            theta=tensors.get("theta"),
-            inputs=tensors.get("inputs"),
-            L=len(tensors["tables"]),
-            **{name: tensors[name] for name in ("w", "b", "input_mean", "input_map")},
-        )
-        n = int(about["D"]) // circuits.d
-        kind = WIRINGS[about["format"]]
-        wiring = kind(*(tensors[name] for name in kind.FACTS), n=n)
-        return cls(circuits, wiring, tensors["w_mean"])
+        parts = {name: ("w_mean", *kind.FACTS) for name, kind in WIRINGS.items()}
+        tensors, about = read(path, parts, what="network", size="D")
+        with refused(path, "network"):
+            kind = WIRINGS[about["format"]]
+            facts = [tensors[name] for name in kind.FACTS]
+            circuits = circuits_of(tensors, about["readouts"], len(tensors["tables"]))
+            wiring = kind(*facts, n=positions(about["D"], circuits.d))
+            network = cls(circuits, wiring, tensors["w_mean"])
+            for name in SIZES:
+                if about.get(name, getattr(network, name)) != getattr(network, name):
+                    raise ValueError(
+                        f"{name}={about[name]} is written, but it holds {getattr(network, name)}"
+                    )
+            check_digest(tensors, about)
+        return network
 
     def _check(self, name: str, A: Tensor) -> None:
         check_tensor(name, A, ("batch", self.d, self.n), self.w.dtype, of="the network's ")

@@ -1,7 +1,13 @@
 """Many networks measured, in parallel, into one table."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from _thread import interrupt_main
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from inspect import Parameter, signature
+from threading import Event, Thread, current_thread, main_thread
+from time import monotonic
+from typing import Literal, get_args
 
 import joblib
 import numpy as np
@@ -9,13 +15,21 @@ import pandas as pd
 from tqdm import tqdm
 
 from cisp.allocation import Table
+from cisp.arguments import count
 from cisp.circuits import SmallCircuits
 from cisp.construct import superpose
-from cisp.digest import digest
 from cisp.experiment import measure, shown
+from cisp.keys import key
 from cisp.network import Network
+from cisp.remembered import Remembered
 from cisp.rotations import conditional_rotations
 from cisp.tally import Measurement
+
+Named = Literal["errors", "activity", "circuits"]
+
+WANTED = ("T", "D", "S", "z", "seed")
+
+PATIENCE = 600  # seconds that a cluster may be at work on nothing
 
 
 def sweep(
@@ -24,55 +38,70 @@ def sweep(
     samples: int | None = None,
     L: int | None = None,
     make: Callable[..., SmallCircuits] = conditional_rotations,
-    construct: Callable[..., Network] = superpose,
+    embed: Callable[..., Network] = superpose,
     allocate: Callable[..., Table] | None = None,
     max_overlap: int | float | None = None,
     run: Callable[..., Measurement] = measure,
-    table: Literal["errors", "activity", "circuits"] = "errors",
+    table: Named = "errors",
     memory: joblib.Memory | None = None,
     progress: bool | None = None,
+    construct: Callable[..., Network] | None = None,
 ) -> pd.DataFrame:
     """One table of measurements over cells with keys T, D, S, z, seed; a fresh network for each.
 
-    `make(T=, rng=)` gives the circuits and `construct(circuits, D=, S=, L=, rng=)` embeds them, as
-    `superpose_extrinsic` does. L, allocate and max_overlap are those of the construction, its own
-    unless given; L that of the circuits.
+    `make(T=, rng=)` gives the circuits and `embed(circuits, D=, S=, L=, rng=)` the network, as
+    `superpose_extrinsic` does; one that takes no S, as `superpose_exact`, is given none. L,
+    allocate and max_overlap are the construction's own unless given; L that of the circuits.
+    construct: an older name of embed. A control whose rows share more positions, such as
+    `random_subsets`, needs max_overlap=S.
 
     Cells run under the active `joblib.parallel_config`: n_jobs processes here, or a cluster through
-    joblib's backends. With `memory` finished cells are kept on disk, under a key that includes the
-    source of this package and of make, construct, allocate and run, so an interrupted sweep resumes
-    where it was; these must then be functions with a name. A control whose rows share more
-    positions, such as `random_subsets`, needs max_overlap=S.
+    joblib's backends, dask's without encryption unless it is given certificates.
+
+    With `memory` finished cells are kept on disk, so an interrupted sweep resumes where it was, and
+    sweeps that share one do each cell once. They are kept under a `key` of all that they depend on:
+    this package, the functions given, the globals and helpers that these use, and what they hold.
+    Reading a memory runs what was pickled into it, so its folder must be one that you trust.
+
+    Raises ValueError for a cell or an argument that is not allowed, and for functions of which no
+    key can be made; RuntimeError if a dask cluster has been at work on nothing for ten minutes.
     """
-    wanted = ("T", "D", "S", "z", "seed")
-    rows = [dict(cell) for cell in cells]
-    for cell in rows:
-        if set(cell) != set(wanted):
-            raise ValueError(f"cell={cell} has keys {sorted(cell)}; they must be {list(wanted)}")
+    if table not in get_args(Named):
+        raise ValueError(f"table={table!r} is not allowed; it must be one of {get_args(Named)}")
+    if not isinstance(memory, joblib.Memory | None):
+        told = f"memory={memory!r}"[:200]
+        raise ValueError(f"{told} is not allowed; it must be a joblib.Memory, or None")
+    rows = [_checked(cell) for cell in cells]
     if not rows:
         raise ValueError(f"cells={rows} is empty; it must hold at least one cell")
     options = {"L": L, "allocate": allocate, "max_overlap": max_overlap}
-    run_cell = (memory or joblib.Memory(None)).cache(_run_cell)
-    jobs = [
-        joblib.delayed(run_cell)(
-            **cell,
-            samples=samples,
-            make=make,
-            construct=construct,
-            options={k: v for k, v in options.items() if v is not None},
-            run=run,
-            code=digest(_run_cell, make, construct, allocate or construct, run),
-        )
-        for cell in rows
-    ]
-    found = joblib.Parallel(return_as="generator")(jobs)
+    parts: dict[str, object] = dict(
+        samples=None if samples is None else count("samples", samples),
+        make=make,
+        embed=construct or embed,
+        options={k: v for k, v in options.items() if v is not None},
+        run=run,
+    )
+    run_cell: Callable[..., Measurement] = partial(_run_cell, **parts)  # type: ignore[arg-type]
+    if memory is not None and memory.store_backend is not None:
+        run_cell = Remembered(run_cell, key(cell=_run_cell, **parts), memory)
     frames = []
-    for cell, measured in zip(rows, tqdm(found, total=len(rows), **shown(progress)), strict=True):
-        frames.append(
-            getattr(measured, table).assign(**{k: v for k, v in cell.items() if k != "z"})
-        )
+    with _watched():
+        jobs = (joblib.delayed(run_cell)(**cell) for cell in rows)
+        found = joblib.Parallel(return_as="generator")(jobs)
+        bar = tqdm(found, total=len(rows), **shown(progress))
+        for cell, measured in zip(rows, bar, strict=True):
+            named = {k: v for k, v in cell.items() if k != "z"}
+            frames.append(getattr(measured, table).assign(**named))
     frame = pd.concat(frames, ignore_index=True)
-    return frame[[*(k for k in wanted), *(k for k in frame if k not in wanted)]]
+    return frame[[*(k for k in WANTED), *(k for k in frame if k not in WANTED)]]
+
+
+def _checked(cell: Mapping[str, int]) -> dict[str, int]:
+    """A cell with plain integers, or a ValueError."""
+    if set(cell) != set(WANTED):
+        raise ValueError(f"cell={cell} has keys {sorted(cell)}; they must be {list(WANTED)}")
+    return {name: count(name, cell[name], low=int(name != "seed")) for name in WANTED}
 
 
 def _run_cell(
@@ -84,13 +113,57 @@ def _run_cell(
     seed: int,
     samples: int | None,
     make: Callable[..., SmallCircuits],
-    construct: Callable[..., Network],
-    options: dict[str, object],
+    embed: Callable[..., Network],
+    options: Mapping[str, object],
     run: Callable[..., Measurement],
-    code: str,
 ) -> Measurement:
-    """One cell of a sweep. `code` only tells cached results of different sources apart."""
+    """One cell of a sweep."""
     angles, dealing, inputs = np.random.default_rng(seed).spawn(3)
     circuits = make(T=T, rng=angles)
-    network = construct(circuits, D=D, S=S, rng=dealing, **options)
+    sizes = {"D": D, "S": S} if _takes(embed, "S") else {"D": D}
+    network = embed(circuits, **sizes, rng=dealing, **options)
     return run(network, z=z, samples=samples, rng=inputs, progress=False)
+
+
+def _takes(function: Callable[..., object], name: str) -> bool:
+    """Whether a function has a parameter of that name, or takes any."""
+    known = signature(function).parameters
+    return name in known or any(p.kind is Parameter.VAR_KEYWORD for p in known.values())
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Give up on a dask cluster that is at work on nothing, for which joblib waits for ever.
+
+    Its workers are gone, or a cell killed each that took it up, of which joblib is not told.
+    """
+    backend, _ = joblib.parallel.get_active_backend()
+    client = getattr(backend, "client", None)
+    if client is None or current_thread() is not main_thread():
+        yield
+        return
+    over, given_up = Event(), Event()
+
+    def look() -> None:
+        seen = monotonic()
+        while not over.wait(PATIENCE / 100):
+            if backend.waiting_futures.futures and client.ncores():
+                seen = monotonic()
+            elif monotonic() > seen + PATIENCE:
+                given_up.set()
+                return interrupt_main()
+
+    watch = Thread(target=look, daemon=True)
+    watch.start()
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not given_up.is_set():
+            raise
+        raise RuntimeError(
+            f"the cluster has been at work on nothing for {PATIENCE} seconds: its workers are "
+            "gone, or a cell has killed those that took it up; with memory, what is done is kept, "
+            "and the sweep can be started again"
+        ) from error
+    finally:
+        over.set()
