@@ -36,6 +36,7 @@ UNCHECKED = {
         lambda path: (circuits.save(path), cisp.SmallCircuits.load(path))[1],
         cisp.SmallCircuits,
     ),
+    "network.Network.trainable": (lambda path: network.trainable(), Network),
     "network.Network.load": (lambda path: (network.save(path), Network.load(path))[1], Network),
     "crowd.Crowd.of": (lambda path: Crowd.of(table, n=12), Crowd),
     "crowd.Links.of": (lambda path: Links.of(Crowd.of(table, n=12), torch.Generator()), Links),

@@ -168,7 +168,7 @@ SPOILT: dict[str, tuple[Callable[[Content], Content], str]] = {
     "a weight that is no number": (tensor("w", first(float("nan"))), "w holds nan"),
     "a bias without end": (tensor("b", first(float("inf"))), "b holds inf"),
     "a mean that is no number": (tensor("w_mean", first(float("nan"))), "w_mean holds nan"),
-    "a chi that is no number": (tensor("chi", first(float("nan"))), "it must be finite"),
+    "a chi that is no number": (tensor("chi", first(float("nan"))), "must be finite"),
     "an angle that is no number": (tensor("theta", first(float("nan"))), "theta holds nan"),
     "weights of integers": (
         tensor("w", Tensor.long),

@@ -74,6 +74,8 @@ def sweep(
     rows = [_checked(cell) for cell in cells]
     if not rows:
         raise ValueError(f"cells={rows} is empty; it must hold at least one cell")
+    if L is not None:
+        count("L", L)
     options = {"L": L, "allocate": allocate, "max_overlap": max_overlap}
     parts: dict[str, object] = dict(
         samples=None if samples is None else count("samples", samples),
