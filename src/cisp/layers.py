@@ -30,9 +30,10 @@ class Bags(nn.Module):
         self.register_buffer("starts", starts, persistent=False)
 
     def forward(self, A: Float[Tensor, "rows d batch"]) -> Float[Tensor, "sums d batch"]:
-        """The sums of rows of A."""
-        summed = embedding_bag(self.rows, A.flatten(1), self.starts, mode="sum")
-        return summed.view(-1, *A.shape[1:])
+        """The sums of rows of A; half precision is summed in float32, and so are its gradients."""
+        wide = A.flatten(1).to(torch.promote_types(A.dtype, torch.float32))
+        summed = embedding_bag(self.rows, wide, self.starts, mode="sum")
+        return summed.to(A).view(-1, *A.shape[1:])
 
     def of(self, k: int) -> Int[Tensor, " m"]:
         """The rows that sum k adds up."""

@@ -36,7 +36,9 @@ class Network(nn.Module):
     Equation 5.17. Activations keep their block axis: (..., d, n) with n = D/d, neuron (i, p) of
     the flat network being i n + p (5.14). W^l is w_mean (x) W_emb and the circuits' own parts
     (5.20), as the wiring lays them out. The forward pass never builds it: positions are gathered,
-    multiplied by d x d matrices and scattered. This has first derivatives; `to_dense` has all.
+    multiplied by d x d matrices and scattered. This has first derivatives; `to_dense` has all. In
+    half precision they are rounded once more than those of `to_dense`, for each sum that a position
+    is in, and up to twice as far off.
 
     w_mean: (d, d) or (L, d, d), the mean split off in 5.20; the sample mean of 5.18 unless given.
 
