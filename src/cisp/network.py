@@ -107,6 +107,7 @@ class Network(nn.Module):
         """Random active circuits, z of T without replacement, and their inputs (active, a0)."""
         rng = generator(rng)
         count("batch", batch), count("z", z, high=self.T)
+        room("batch", batch, 4 * batch * z * self.d)
         active = torch.from_numpy(random_subsets(T=batch, n=self.T, S=z, rng=rng))
         active = active.to(self.tables.device)
         return active, self.circuits.sample_inputs(batch=batch, z=z, rng=rng, active=active)
