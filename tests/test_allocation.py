@@ -227,9 +227,9 @@ def test_a_table_of_any_integers_is_that_of_64_bits(
     assert cisp.check_table(table, n=120).dtype == np.int64
     for f in (cisp.load, cisp.mean_overlap, cisp.mean_squared_overlap, cisp.vectors):
         assert np.array_equal(f(table, n=120), f(plain, n=120))
-    for f in (cisp.theory.derived_first_layer, cisp.theory.derived_extrinsic_active):
-        more = {"z": 2} if f is cisp.theory.derived_first_layer else {"z": 2, "layer": 3}
-        assert f(table, n=120, **more) == f(plain, n=120, **more)
+    first, later = cisp.theory.derived_first_layer, cisp.theory.derived_extrinsic_active
+    assert first(table, n=120, z=2) == first(plain, n=120, z=2)
+    assert later(table, n=120, z=2, layer=3) == later(plain, n=120, z=2, layer=3)
     predicted = [
         cisp.density_evolution(T=30, D=480, S=4, z=1, L=1, table=each).errors.mse.to_numpy()
         for each in (table, plain)
