@@ -3,13 +3,16 @@
 from collections import Counter
 from itertools import combinations
 from math import gcd, inf, prod
+from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import cisp
 from cisp import (
     check_table,
     johnson_bound,
@@ -22,6 +25,7 @@ from cisp import (
     transversal_design_capacity,
     vectors,
 )
+from cisp.allocation import _progressions
 
 CAPACITIES = {
     (250, 6): 557,
@@ -198,3 +202,36 @@ def test_a_table_passes_exactly_if_no_pair_shares_more_than_allowed(
     t, u, shared = [int(word) for word in str(error.value).split() if word.isdigit()]
     assert t < u
     assert most < overlaps[t, u] == shared
+
+
+@given(n=st.integers(1, 80), S=st.integers(1, 12))
+def test_the_capacity_of_prime_steps_counts_their_rows(n: int, S: int) -> None:
+    assert cisp.prime_steps_capacity(n=n, S=S) == sum(1 for _ in _progressions(n, S))
+
+
+def test_the_capacity_of_a_wide_block_is_found_without_making_its_rows() -> None:
+    n, steps = 2_500_000, range(1, 2_500_000 // 2 + 1, 2)  # odd steps serve S = 3
+    starts = sum((n - 2 * k) // (3 * k) * k + min((n - 2 * k) % (3 * k), k) for k in steps)
+    assert cisp.prime_steps_capacity(n=n, S=3) == starts
+
+
+@pytest.mark.parametrize(
+    "kind", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint64, list]
+)
+def test_a_table_of_any_integers_is_that_of_64_bits(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it knows signed ones alone
+    plain = cisp.prime_steps(T=30, n=120, S=4)
+    table = plain.tolist() if kind is list else plain.astype(kind)
+    assert cisp.check_table(table, n=120).dtype == np.int64
+    for f in (cisp.load, cisp.mean_overlap, cisp.mean_squared_overlap, cisp.vectors):
+        assert np.array_equal(f(table, n=120), f(plain, n=120))
+    first, later = cisp.theory.derived_first_layer, cisp.theory.derived_extrinsic_active
+    assert first(table, n=120, z=2) == first(plain, n=120, z=2)
+    assert later(table, n=120, z=2, layer=3) == later(plain, n=120, z=2, layer=3)
+    predicted = [
+        cisp.density_evolution(T=30, D=480, S=4, z=1, L=1, table=each).errors.mse.to_numpy()
+        for each in (table, plain)
+    ]
+    assert np.array_equal(*predicted)

@@ -1,6 +1,7 @@
 """Bad input raises a ValueError that names the argument, its value and what is allowed."""
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import cisp
+import cisp.arguments
 from cisp.assumptions import biases_agree, few_are_active, noise_is_not_amplified
 from cisp.calls import with_calls
 
@@ -714,6 +716,73 @@ def test_bad_input_is_named_with_its_value_and_what_is_allowed(
     with pytest.raises(ValueError) as error:
         call()
     assert str(error.value) == message
+
+
+WIDE = cisp.superpose(circuits(), D=10**6, S=3, L=2)
+MANY = cisp.superpose(cisp.conditional_rotations(T=557), D=1000, S=6)
+WIDE_ROWS = np.arange(2000).reshape(2, 1000)
+
+# sizes that no machine of 8 GB has room for, or that would never end: what is called, who is named
+TOO_LARGE: dict[str, tuple[Callable[[], object], str]] = {
+    "circuits": (lambda: cisp.conditional_rotations(T=10**9), "T"),
+    "indicators": (lambda: cisp.step_indicators(T=10**9), "T"),
+    "rows": (lambda: cisp.random_subsets(T=10**9, n=10, S=3), "T"),
+    "rows of a design": (lambda: cisp.transversal_design(T=10**9, n=10**6, S=3), "T"),
+    "rows in steps": (lambda: cisp.prime_steps(T=10**9, n=10**6, S=3), "T"),
+    "rows without triangles": (lambda: cisp.triangle_free(T=10**6, n=10**7, S=3), "n"),
+    "positions": (lambda: cisp.prime_steps_capacity(n=10**10, S=3), "n"),
+    "positions of a design": (lambda: cisp.transversal_design_capacity(n=10**30, S=3), "n"),
+    "loads": (lambda: cisp.load([[0, 1]], n=10**10), "n"),  # type: ignore[arg-type]
+    "vectors": (lambda: cisp.vectors(WIDE_ROWS, n=10**9), "n"),
+    "overlaps": (lambda: cisp.check_table(WIDE_ROWS, n=2000, max_overlap=4), "max_overlap"),
+    "a network": (lambda: build(D=10**10), "D"),
+    "an extrinsic network": (lambda: cisp.superpose_extrinsic(circuits(), D=10**10, S=3), "D"),
+    "an exact network": (
+        lambda: cisp.superpose_exact(cisp.conditional_rotations(T=6), D=10**10),
+        "D",
+    ),
+    "layers": (lambda: build(L=10**9), "L"),
+    "dense weights": (lambda: WIDE.W(2), "D"),
+    "dense weights of the first layer": (lambda: WIDE.W(1), "D"),
+    "dense weights that are shared": (lambda: WIDE.shared(2), "D"),
+    "a circuit's own dense weights": (lambda: WIDE.component(2, 0), "D"),
+    "an embedding matrix": (lambda: WIDE.W_emb(2), "n"),
+    "inputs": (lambda: MANY.sample(batch=10**10, z=2), "batch"),
+    "places among all": (lambda: cisp.is_active(torch.tensor([[0]]), T=10**10), "T"),
+    "draws": (
+        lambda: cisp.plan(circuits(readouts={"x": torch.ones(1, 2)}), D=24, z=2, draws=10**10),
+        "draws",
+    ),
+    "all sets": (lambda: cisp.measure(MANY, z=5, samples="all"), "samples"),
+    "all sets, with other neurons off": (
+        lambda: cisp.measure_masked(MANY, z=5, samples="all"),
+        "samples",
+    ),
+    "all sets, unasked": (lambda: cisp.worst_case(MANY, z=5), "samples"),
+    "steps": (lambda: worst(steps=10**30), "steps"),
+    "swaps": (lambda: worst(swaps=10**30), "swaps"),
+    "starts": (lambda: worst(starts=10**30), "starts"),
+    "layers to predict": (lambda: predict(L=10**9), "L"),
+    "positions to predict": (lambda: predict(D=4 * 10**10), "n"),
+    "circuits on an entry": (lambda: cisp.theory.derived_noise_return(T=10**9, n=250, S=6), "T"),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_what_would_never_end_is_refused_at_once_and_says_why(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    monkeypatch.setattr(cisp.arguments, "memory", lambda: 8 * 10**9)
+    call, argument = TOO_LARGE[name]
+    with pytest.raises(ValueError, match=rf"(?<!\w){argument}=") as error:
+        call()
+    assert re.search(r"must be smaller|in \d+\.\.|at most", str(error.value))
+    assert len(str(error.value)) <= 300
+
+
+def test_this_machine_knows_its_memory() -> None:
+    assert 2**28 < cisp.arguments.memory() < 2**50
 
 
 def test_the_tests_check_shapes_at_run_time() -> None:

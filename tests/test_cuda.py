@@ -1,6 +1,7 @@
 """The same on a graphics card: `pytest -n0 tests/test_cuda.py`, skipped where there is none."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,7 +114,14 @@ def test_what_looks_at_circuits_and_networks_finds_the_same() -> None:
     plans = [cisp.plan(c, D=600, z=2, S=[4], draws=512) for c in (circuits, there)]
     pd.testing.assert_frame_equal(*plans, rtol=1e-9)
     network = NETWORKS["superpose"](circuits)
-    given = {"z": 2, "samples": 500, "keep": 8, "steps": 5, "swaps": 5, "progress": False}
+    given: dict[str, Any] = {
+        "z": 2,
+        "samples": 500,
+        "keep": 8,
+        "steps": 5,
+        "swaps": 5,
+        "progress": False,
+    }
     here = cisp.worst_case(network, **given)
     moved = cisp.worst_case(network.to(CUDA), **given)
     assert np.isclose(here.error, moved.error)

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 import cisp
 from cisp.calls import with_calls
+from cisp.layers import Bags
 from cisp.tally import Tally
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -153,6 +154,15 @@ def test_every_function_works_in_every_dtype(name: str, dtype: torch.dtype) -> N
     # states, of size 1, are rounded a few times in a layer; a mean of squares doubles that
     slack = eps**0.5 if "silenced" in name else 0.0  # by which least_silence rounds up
     assert gap < 8 * FURTHER * eps + slack, float(gap)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_of_gathers_add_up_in_float32_at_least(dtype: torch.dtype) -> None:
+    bags = Bags(torch.arange(4000), torch.zeros(4000, dtype=torch.int64), 4000, 1)
+    A = torch.ones(1, 1, 1, dtype=dtype, requires_grad=True)
+    bags(A).sum().backward()
+    assert A.grad is not None
+    assert float(A.grad) == 4000  # ones added up in bfloat16 stay at 256
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64, torch.bool])

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from tempfile import mkdtemp
 from typing import Any
 
 import jaxtyping
@@ -97,6 +98,11 @@ ALLOCATIONS: list[Any] = [
     3,
     "prime_steps",
     *((lambda each: lambda **_: each)(t) for t in TABLES),
+]
+
+PATCHES: list[Any] = [
+    *(3, "x", torch.relu, torch.ones(3), [torch.relu], {2: None}, {0: torch.relu}),
+    *({4: torch.relu}, {2: lambda A: A[:1]}, {2: lambda A: None}, {2: lambda A: A.double()}),
 ]
 
 KINDS: dict[str, list[Any]] = {
@@ -301,12 +307,12 @@ CALLS: dict[str, Good] = {
     ),
     "Network.sample": (network.sample, {"batch": batch, "z": z, "rng": RNG}),
     "Network.embed": (network.embed, {"a0": a0_, "active": ON}),
-    "Network.forward": (network, {"A0": (A0, spoiled(A0))}),
+    "Network.forward": (network, {"A0": (A0, spoiled(A0)), "patch": ({}, PATCHES)}),
     "Network.stream": (
-        lambda A0, keep: next(network.stream(A0, keep)),
+        lambda A0, patch: list(network.stream(A0, patch)),
         {
             "A0": (A0.permute(2, 1, 0), [*TENSORS, A0, A0.permute(2, 1, 0).double()]),
-            "keep": (torch.ones(3, 12, 5), spoiled(torch.ones(3, 12, 5))[1:]),
+            "patch": ({2: torch.relu}, PATCHES),
         },
     ),
     "Network.readout": (network.readout, {"A": A_, "layer": layer}),
@@ -410,6 +416,60 @@ for name in ("measure", "measure_masked"):
     )
 
 Q = {"q": (0.1, "share")}
+CALLS["measure"][1]["model"] = (None, [3, "x", torch.ones(2), lambda A: A, lambda A: [A[:1]] * 3])
+
+BED = cisp.Testbed(network, z=2, layer=2)
+BEDS = (BED, [None, *WRONG, network])
+Z = (2, [*NO_INTEGER, None, -1, 7, {}, {1: -1}, {1: 0}, {1: float("nan")}, {2.5: 1}, {7: 1}])
+PARTS = torch.ones(48, 5), torch.ones(5, 48)
+CALLS |= {
+    "Testbed": (cisp.Testbed, {"network": NET, "z": Z, "layer": (None, "count or none")}),
+    "Testbed.sample": (BED.sample, {"batch": batch, "rng": RNG}),
+    "Testbed.stream": (BED.stream, {"batch": batch, "rng": RNG}),
+    "Testbed.dataset": (BED.dataset, {"batch": batch, "rng": (0, "count or 0")}),
+    "Testbed.directions": (BED.directions, {"layer": (2, "count or none")}),
+    "Testbed.subspaces": (BED.subspaces, {"layer": (2, "count or none")}),
+    "Testbed.components": (BED.components, {"layer": (2, [*KINDS["count or none"], 1])}),
+    "bernoulli": (
+        cisp.testbed.bernoulli,
+        {
+            "p": (0.1, [*NO_NUMBER[:3], 1j, None, -1, 1.5, np.ones((2, 2)), np.ones(3) * 2]),
+            **{"correlation": (0, "share"), "group": (10, "count")},
+        },
+    ),
+    "zipf": (
+        cisp.testbed.zipf,
+        {
+            **{"mean": (1.0, [*NO_NUMBER, None, -1, 7]), "T": (6, "count")},
+            **{"exponent": (1, "any number"), "correlation": (0, "share"), "group": (10, "count")},
+        },
+    ),
+    "recovery": (
+        cisp.recovery,
+        {
+            **{"bed": BEDS, "layer": (2, "count or none"), "samples": (50, "count"), "rng": RNG},
+            "decoder": (PARTS[1], [3, "x", torch.ones(5, 47), torch.ones(48), imaginary(5, 48)]),
+            "encode": (torch.abs, [3, "x", lambda A: A[0], lambda A: None, lambda A: A[:3]]),
+            "pieces": (
+                PARTS,
+                [3, "x", PARTS[0], (PARTS[0],), (3, 4), PARTS[::-1], (PARTS[0], "x")],
+            ),
+        },
+    ),
+    "reference": (
+        cisp.reference,
+        {
+            "name": ("rotations-100", [None, 3, "x", []]),
+            "layer": (2, "count or none"),
+            "z": (2, ["x", -1, {}]),
+        },
+    ),
+    "export": (
+        lambda bed, folder: cisp.testbed.export(bed, folder or mkdtemp(), samples=2),
+        {"bed": BEDS, "folder": ("", [3, [1], object()])},
+    ),
+}
+
 POST: dict[str, Given] = {
     "mean_squared_overlap": SIZES,
     "mse_inactive_leading": {"D": D, "d": d, "z": z, "a_squared": ZERO},

@@ -313,7 +313,7 @@ BAD = {
     "parts of layer 1": (lambda one: one.components(1), "layer=1"),
     "too many active": (lambda one: Testbed(one.network, z=11), "z=11"),
     "shares of nothing": (lambda one: Testbed(one.network, z={1: 0}), "z={1: 0}"),
-    "a negative share": (lambda one: Testbed(one.network, z={1: -1, 2: 3}), "z={1: -1, 2: 3}"),
+    "a negative share": (lambda one: Testbed(one.network, z={1: -1, 2: 3}), r"z\[1\]=-1"),
     "an empty batch": (lambda one: one.sample(batch=0), "batch=0"),
     "p beyond 1": (lambda one: bernoulli(1.5), "p=1.5"),
     "p of others": (
@@ -331,11 +331,11 @@ BAD = {
     ),
     "a narrow decoder": (
         lambda one: cisp.recovery(one, layer=2, decoder=torch.ones(5, 119)),
-        r"decoder has shape \(5, 119\); it must be \(C, D\) with D=120",
+        r"decoder has shape \(5, 119\); it must be \(K, 120\)",
     ),
     "latents of no batch": (
         lambda one: cisp.recovery(one, layer=2, encode=lambda A: A[0]),
-        r"encode gives shape \(120,\)",
+        r"encode\(A\) has shape \(120,\)",
     ),
 }
 

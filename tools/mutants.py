@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "cisp"
@@ -98,10 +99,10 @@ def _changed(node: ast.AST) -> ast.AST | None:
             new.body, new.orelse = new.orelse, new.body
         case ast.Constant(value=bool()):
             new.value = not new.value
-        case ast.Constant(value=int()):
-            new.value += 1
-        case ast.Constant(value=float()):
-            new.value = 2 * new.value or 1.0
+        case ast.Constant(value=int(number)):
+            new.value = number + 1
+        case ast.Constant(value=float(number)):
+            new.value = 2 * number or 1.0
         case ast.Expr(value=ast.Call() | ast.Tuple()):
             return ast.Pass()  # a check, or a change, that is left out
         case _:
@@ -140,7 +141,7 @@ def mutated(mutant: Mutant) -> str:
     assert changed is not None
 
     class Plant(ast.NodeTransformer):
-        def visit(self, node: ast.AST) -> ast.AST:
+        def visit(self, node: ast.AST) -> Any:
             return changed if node is wanted else self.generic_visit(node)
 
     return ast.unparse(ast.fix_missing_locations(Plant().visit(tree)))

@@ -110,6 +110,7 @@ def positions(D: int, d: int) -> int:
         raise ValueError(
             f"D={D} is not divisible by the circuits' d={d}; D must be a multiple of {d}"
         )
+    room("D", D, 8 * (D // d))
     return D // d
 
 

@@ -17,7 +17,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from cisp.arguments import all_sets, count, flag, generator, instance, number, refuse, told
+from cisp.arguments import (
+    all_sets,
+    count,
+    flag,
+    function,
+    generator,
+    instance,
+    number,
+    refuse,
+    told,
+)
 from cisp.inputs import Seed, device_of
 from cisp.network import Network
 from cisp.tally import Measurement, Tally
@@ -78,6 +88,8 @@ def measure(
     A^0 (batch, D) that gives the activations A^1..A^L, each (batch, D), or A^0..A^L; a dense copy
     that was trained or pruned, say, or the network with a patch. It runs in several threads.
     """
+    if model is not None:
+        function("model", model)
     run = _whole if model is None else partial(_of_model, model)
     return _measure(network, z, samples, rng, device, batch, progress, run)
 

@@ -98,8 +98,10 @@ def finite(name: str, value: object, like: Tensor | None = None) -> Tensor:
         value = value.copy()  # the owner may change it later; torch takes no negative strides
     try:
         exact = torch.float64 if isinstance(value, float) else None  # all its digits
-        given = isinstance(value, Tensor)  # which as_tensor would move to the default device
-        tensor = value if given else torch.as_tensor(value, dtype=exact, device="cpu")
+        if isinstance(value, Tensor):  # which as_tensor would move to the default device
+            tensor = value
+        else:
+            tensor = torch.as_tensor(value, dtype=exact, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         refuse(name, value, "an array of numbers")
     integers = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)

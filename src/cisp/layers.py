@@ -26,14 +26,15 @@ class _Sums(torch.autograd.Function):
     """Sums of rows as a linear map, whose gradient is the map that takes it back.
 
     torch's own embedding_bag has no forward derivatives, and adds up its gradients in the dtype
-    of the weights, bfloat16 too.
+    of the weights; here half precision is summed in float32, both ways.
     """
 
     @staticmethod
     def forward(A: Tensor, rows: Tensor, starts: Tensor, bags: Tensor, ends: Tensor) -> Tensor:
         """Sum k of the rows of A that `rows` lists from starts[k] on; `bags`, `ends` go back."""
-        summed = embedding_bag(rows, A.flatten(1), starts, mode="sum")
-        return summed.view(-1, *A.shape[1:])
+        wide = A.flatten(1).to(torch.promote_types(A.dtype, torch.float32))
+        summed = embedding_bag(rows, wide, starts, mode="sum")
+        return summed.to(A).view(-1, *A.shape[1:])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -206,7 +207,9 @@ def checked_tables(tables: Tensor, n: int) -> Int[Tensor, "L T S"]:
     ordered = tables.sort(-1).values
     twice = ordered[..., 1:][ordered[..., 1:] == ordered[..., :-1]]
     if len(twice):
-        raise ValueError(f"tables holds position {int(twice[0])} twice in a row of a circuit")
+        raise ValueError(
+            f"tables holds position {int(twice[0])} twice in a circuit's row; they must differ"
+        )
     return tables
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cisp.allocation import random_subsets
-from cisp.arguments import count, generator, instance, positions, room
+from cisp.arguments import count, function, generator, instance, positions, refuse, room
 from cisp.channels import Channels, Heard
 from cisp.circuits import SmallCircuits, circuits_of
 from cisp.files import check_digest, read, refused, write
@@ -39,7 +39,8 @@ class Network(nn.Module):
     Equation 5.17. Activations keep their block axis: (..., d, n) with n = D/d, neuron (i, p) of
     the flat network being i n + p (5.14). W^l is w_mean (x) W_emb and the circuits' own parts
     (5.20), as the wiring lays them out. The forward pass never builds it: positions are gathered,
-    multiplied by d x d matrices and scattered.
+    multiplied by d x d matrices and scattered. In half precision its gradients are rounded once
+    more than those of `to_dense`, for each sum that a position is in, and up to twice as far off.
 
     layers: the L ReLUs. layers[l-1] is called on W^l A^{l-1} + B^l (batch, d, n) and gives A^l, so
     a forward hook on it sees A^l, and what the hook returns goes on.
@@ -118,6 +119,7 @@ class Network(nn.Module):
         """Random active circuits, z of T without replacement, and their inputs (active, a0)."""
         rng = generator(rng)
         count("batch", batch), count("z", z, high=self.T)
+        room("batch", batch, 4 * batch * z * self.d)
         active = torch.from_numpy(random_subsets(T=batch, n=self.T, S=z, rng=rng))
         active = active.to(self.tables.device)
         return active, self.circuits.sample_inputs(batch=batch, z=z, rng=rng, active=active)
@@ -142,8 +144,6 @@ class Network(nn.Module):
         on instead.
         """
         self._check("A0", A0)
-        for layer in patch or ():
-            count("patch's layer", layer, high=self.L)
         first = A0.permute(2, 1, 0)
         return torch.stack([first, *(A for A, _ in self.stream(first, patch))]).permute(0, 3, 2, 1)
 
@@ -156,12 +156,16 @@ class Network(nn.Module):
         `patch` as in `forward`.
         """
         check_tensor("A0", A0, (self.n, self.d, "batch"), self.w.dtype, of="the network's ")
-        gathered, patch = A0, patch or {}
+        gathered, patch = A0, self._checked(patch)
         for layer, relu in enumerate(self.layers, 1):
             w, b = self.at(layer)
             U = A0 if layer == 1 else self._layer(layer)(gathered, w, *self._shared(layer))
             A = relu((U + b[:, None]).permute(2, 1, 0))
-            A = (patch[layer](A) if layer in patch else A).permute(2, 1, 0)
+            if layer in patch:
+                A = patch[layer](A)
+                shape = A0.shape[2], self.d, self.n
+                check_tensor(f"patch[{layer}](A)", A, shape, self.w.dtype, of="the network's ")
+            A = A.permute(2, 1, 0)
             gathered = self._gather(layer)(A)
             yield A, self.wiring.read(A, gathered, layer)
 
@@ -299,6 +303,14 @@ class Network(nn.Module):
 
     def _check(self, name: str, A: Tensor) -> None:
         check_tensor(name, A, ("batch", self.d, self.n), self.w.dtype, of="the network's ")
+
+    def _checked(self, patch: Patch | None) -> Patch:
+        if not isinstance(patch, Mapping | None):
+            refuse("patch", patch, f"a function for any of the layers 1..{self.L}")
+        for layer, change in (patch or {}).items():
+            count("patch's layer", layer, high=self.L)
+            function(f"patch[{layer}]", change)
+        return patch or {}
 
     def blocks(self, A: Tensor) -> Tensor:
         """Activations with their block axis, (..., d, n)."""

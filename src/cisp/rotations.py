@@ -1,5 +1,6 @@
 """The post's small circuits: rotations under an On-indicator, and the indicator alone."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -159,7 +160,7 @@ def one_relu_rotations(
     )
 
 
-def _given(numbers: list[float | int] | list[list[float | int]]) -> Tensor:
+def _given(numbers: Sequence[object]) -> Tensor:
     """Numbers, which `SmallCircuits` moves to where the weights are."""
     return torch.tensor(numbers, device="cpu")
 

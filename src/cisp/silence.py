@@ -125,7 +125,7 @@ def _push(most: list[Float[Tensor, "T d"]], room: Float[Tensor, "L d"]) -> Float
 
 def _refuse(loudest: Loudest, bias: Float[Tensor, "L d"], over: Bool[Tensor, "L d"]) -> None:
     """Raise ValueError that names the neurons that wake, as many as LONGEST leaves room for."""
-    told = []
+    told: list[str] = []
     for row, i in over.nonzero().tolist():
         most = f"b[{i}] must be at most {_below(-float(loudest.heard[row, i]))}"
         full = (

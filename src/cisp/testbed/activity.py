@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from scipy.special import ndtri
 
 from cisp.allocation import random_subsets
-from cisp.arguments import count
+from cisp.arguments import count, number, refuse, told
 
 Draw = Callable[[int, int, np.random.Generator], Bool[np.ndarray, "batch T"]]
 Activity = int | Mapping[int, float | int] | Draw
@@ -21,13 +21,14 @@ def drawn(activity: Activity, T: int) -> Draw:
     """
     if callable(activity):
         return activity
-    shares = activity if isinstance(activity, Mapping) else {activity: 1}
-    for z in shares:
-        count("z", z, low=0, high=T)
-    given = np.array([*shares.values()], dtype=float)
-    if not len(given) or not (given >= 0).all() or not 0 < given.sum() < inf:
-        raise ValueError(f"z={dict(shares)} is not allowed; shares must not be negative, nor all 0")
-    return _Fixed(np.array([*shares]), given / given.sum())
+    if not isinstance(activity, Mapping):
+        activity = {count("z", activity, low=0, high=T): 1}
+    for z, share in activity.items():
+        count("z", z, low=0, high=T), number(f"z[{z}]", share, low=0)
+    given = np.array([*activity.values()], dtype=float)
+    if not 0 < given.sum() < inf:
+        raise ValueError(f"z={told(dict(activity))} is not allowed; shares must not be all 0")
+    return _Fixed(np.array([*activity]), given / given.sum())
 
 
 class _Fixed:
@@ -58,21 +59,19 @@ def bernoulli(
     >>> on.shape, round(float(on.mean()), 2)
     ((1000, 40), 0.1)
     """
-    level = np.asarray(p, dtype=float)
-    if not ((level >= 0) & (level <= 1)).all() or level.ndim > 1:
-        raise ValueError(
-            f"p={p!r} is not allowed; it must be a probability, or one for each circuit"
-        )
-    if not 0 <= correlation <= 1:
-        raise ValueError(f"correlation={correlation!r} is not allowed; it must be in 0..1")
-    count("group", group)
+    level = np.asarray(p)
+    if level.ndim > 1 or level.dtype.kind not in "fi" or not ((level >= 0) & (level <= 1)).all():
+        refuse("p", p, "a probability, or an array of one for each circuit")
+    number("correlation", correlation, low=0, high=1), count("group", group)
 
     def draw(T: int, batch: int, rng: np.random.Generator) -> Bool[np.ndarray, "batch T"]:
         if level.ndim and len(level) != T:
             raise ValueError(f"p has {len(level)} probabilities; it must have T={T}")
         common = rng.normal(size=(batch, -(-T // group))).repeat(group, 1)[:, :T]
         own = rng.normal(size=(batch, T))
-        return correlation**0.5 * common + (1 - correlation) ** 0.5 * own < ndtri(level)
+        return correlation**0.5 * common + (1 - correlation) ** 0.5 * own < ndtri(
+            level.astype(float)
+        )
 
     return draw
 
@@ -95,13 +94,12 @@ def zipf(
     >>> [round(float(p), 1) for p in (on.sum(1).mean(), *on.mean(0)[:2])]
     [2.0, 0.5, 0.2]
     """
-    if not 0 < mean <= count("T", T):
-        raise ValueError(
-            f"mean={mean!r} is not allowed; it must be in 0..{T}, the number of circuits"
-        )
+    number("mean", mean, low=0, high=count("T", T)), number("exponent", exponent)
     weight = (1.0 + np.arange(T)) ** -exponent
     p = np.minimum(weight * mean / weight.sum(), 1)
-    while p.sum() < mean * (1 - 1e-9):  # what goes beyond 1 is shared out among the others
+    while (
+        p.sum() < mean * (1 - 1e-9) and (p < 1).any()
+    ):  # what goes beyond 1 is shared out among the others
         free = p < 1
         p[free] = np.minimum(p[free] * (mean - (~free).sum()) / p[free].sum(), 1)
     return bernoulli(p, correlation=correlation, group=group)

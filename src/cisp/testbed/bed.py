@@ -1,5 +1,6 @@
 """A network whose circuits are known, and endless activations of it beside the truth."""
 
+import itertools
 from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from cisp.arguments import count
+from cisp.arguments import count, generator, instance
 from cisp.inputs import Seed
 from cisp.network import Network
 from cisp.testbed import truth
@@ -56,6 +57,7 @@ class Testbed:
     __test__ = False  # no test, whatever pytest makes of the name
 
     def __init__(self, network: Network, *, z: Activity, layer: int | None = None) -> None:
+        instance("network", network, Network)
         self.network, self.z = network, z
         self.layer = None if layer is None else count("layer", layer, high=network.L)
         self._draw = drawn(z, network.T)
@@ -80,7 +82,7 @@ class Testbed:
         self, *, batch: int = BATCH, rng: Seed = 0
     ) -> tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z d"], Tensor]:
         """Inputs as `Network.embed` takes them, and which are real: others have a^0 = 0."""
-        rng = np.random.default_rng(rng)
+        rng = generator(rng)
         on = self._draw(self.network.T, count("batch", batch), rng)
         most = max(int(on.sum(1).max()), 1)
         order = (~on).argsort(1, kind="stable")[:, :most]  # circuits that are on come first
@@ -93,9 +95,8 @@ class Testbed:
 
     def stream(self, *, batch: int = BATCH, rng: Seed = 0) -> Iterator[Batch]:
         """Endless batches of (activations, active, states), the same for the same seed."""
-        rng = np.random.default_rng(rng)
-        while True:
-            yield self.sample(batch=batch, rng=rng)
+        rng, batch = generator(rng), count("batch", batch)
+        return (self.sample(batch=batch, rng=rng) for _ in itertools.count())
 
     def dataset(self, *, batch: int = BATCH, rng: int = 0) -> Dataset[Batch]:
         """The stream as a torch IterableDataset, for a DataLoader with batch_size=None."""
@@ -129,7 +130,7 @@ class Testbed:
 
 class _Stream(IterableDataset[Batch]):
     def __init__(self, bed: Testbed, batch: int, rng: int) -> None:
-        self.bed, self.batch, self.rng = bed, count("batch", batch), rng
+        self.bed, self.batch, self.rng = bed, count("batch", batch), count("rng", rng, low=0)
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.torch import save_file
 
+from cisp.arguments import instance, refuse
 from cisp.inputs import Seed
 from cisp.testbed.bed import Testbed
 from cisp.testbed.truth import arrays
@@ -31,6 +32,9 @@ def export(
 
     Raises FileExistsError if the folder holds something already.
     """
+    instance("bed", bed, Testbed)
+    if not isinstance(folder, str | PathLike):
+        refuse("folder", folder, "the path of a folder")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):

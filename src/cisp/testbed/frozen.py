@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from cisp.arguments import one_of
 from cisp.network import Network
 from cisp.testbed.activity import Activity
 from cisp.testbed.bed import Testbed
@@ -26,9 +27,8 @@ def reference(name: str, *, z: Activity | None = None, layer: int | None = None)
     >>> reference("side-by-side-250")
     Testbed(T=250, D=1000, S=1, L=5, z=2, all layers)
     """
-    card = cards(BEDS).get(name)
-    if card is None:
-        raise ValueError(f"name={name!r} is not allowed; it must be one of {[*cards(BEDS)]}")
+    one_of("name", name, cards(BEDS))
+    card = cards(BEDS)[name]
     path = BEDS / f"{name}.safetensors"
     if fingerprint(path) != card["sha256"]:
         raise ValueError(f"the file of {name!r} is not the one that was frozen; install cisp again")

@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cisp.arguments import count, function, generator, instance, refuse
 from cisp.dense import run_dense
 from cisp.inputs import Seed
 from cisp.readout import of_active
+from cisp.shapes import check_tensor
 from cisp.testbed import scores
 from cisp.testbed.bed import Testbed
 
@@ -52,7 +54,8 @@ def recovery(
 
     Raises ValueError if nothing is given, or if shapes or numbers of runs disagree.
     """
-    layer = bed._one(layer)
+    instance("bed", bed, Testbed)
+    layer, samples = bed._one(layer), count("samples", samples)
     runs = {
         name: _runs(value)
         for name, value in (("decoder", decoder), ("encode", encode), ("pieces", pieces))
@@ -63,8 +66,7 @@ def recovery(
         raise ValueError(
             f"runs given are {lengths or 'none'}; give decoder, encode or pieces, as many of each"
         )
-    rng = np.random.default_rng(rng)
-    seed = int(rng.integers(2**31))
+    seed = int(generator(rng).integers(2**31))
     found = [
         _one_run(bed, layer, samples, seed, **{name: value[k] for name, value in runs.items()})
         for k in range(max(lengths.values()))
@@ -99,6 +101,8 @@ def _one_run(
     if encode is not None:
         found |= _of_latents(bed, layer, encode, samples, seed)
     if pieces is not None:
+        if not isinstance(pieces, tuple) or len(pieces) != 2:
+            refuse("pieces", pieces, "a pair of tensors U (D, C) and V (C, D)")
         U, V = _checked(bed, "pieces[0]", pieces[0], 0), _checked(bed, "pieces[1]", pieces[1], 1)
         found |= _of_pieces(bed, layer, U, V, seed)
     rows = [(*key, *values) for key, values in found.items()]
@@ -125,13 +129,11 @@ def _of_decoder(bed: Testbed, layer: int, decoder: Float[Tensor, "K D"], seed: i
 
 
 def _of_latents(bed: Testbed, layer: int, encode: Encode, samples: int, seed: int) -> Found:
+    function("encode", encode)
     batch = Testbed(bed.network, z=bed.z, layer=layer).sample(batch=samples, rng=seed)
     with torch.no_grad():
         latents = encode(batch.activations)
-    if latents.ndim != 2 or len(latents) != samples:
-        raise ValueError(
-            f"encode gives shape {tuple(latents.shape)}; it must give ({samples}, K) here"
-        )
+    check_tensor("encode(A)", latents, (samples, "K"), None)
     fires = latents != 0
     values = scores.of_activity(batch.on(bed.network.T), fires)
     values["dead"] = float((~fires.any(0)).double().mean())
@@ -180,7 +182,7 @@ def _ablated(
 
 def _checked(bed: Testbed, name: str, value: Tensor, axis: int) -> Tensor:
     D = bed.network.D
-    if value.ndim != 2 or value.shape[axis] != D:
-        shape = ("(D, C)", "(C, D)")[axis]
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; it must be {shape} with D={D}")
+    check_tensor(name, value, (D, "C") if axis == 0 else ("K", D), None)
+    if not value.is_floating_point():
+        raise ValueError(f"{name} has dtype {value.dtype}; it must be of real floating numbers")
     return value.detach().to(bed.network.w)
