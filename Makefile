@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: book test browser pdf lab bench refresh clean
+.PHONY: book test browser pdf lab bench studies refresh clean
 
 book: $(READY)  ## the HTML book, every chapter executed, warnings fatal
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
@@ -31,8 +31,12 @@ bench: book  ## time and memory, as ratios of medians in one run; page weights, 
 	$(BIN)/python benchmarks/density_evolution.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/explorer.py
 
-refresh: $(READY)  ## execute the chapters and store their outputs as text
-	$(BIN)/python tools/refresh.py book/*.ipynb
+studies: $(READY)  ## make every table in book/data anew whose code has changed: an hour if it is all
+	cd book && OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m studies --long
+
+refresh: $(READY)  ## the same but for the long studies; execute the chapters, store outputs as text
+	cd book && OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m studies
+	OMP_NUM_THREADS=1 $(BIN)/python tools/refresh.py book/*.ipynb
 
 clean:
 	rm -rf _build $(VENV)

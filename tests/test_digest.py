@@ -4,9 +4,10 @@ import ast
 import importlib
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from cisp.digest import bare
 
 FILES = {
     "root.py": """
-from room import helper as h
+from cisp.room import helper as h
 
 def root(x):
     return h(x) + 1
@@ -51,14 +52,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def key(package: Path) -> str:
     """The digest of `root`, with its code read anew."""
-    scope: dict[str, object] = {}
-    text = (package / "root.py").read_text(encoding="utf-8")
-    tree = ast.parse(text)
+    tree = ast.parse((package / "root.py").read_text(encoding="utf-8"))
     node = next(x for x in tree.body if isinstance(x, ast.FunctionDef))
-    names = digest._mentioned(node)
-    scope["found"] = ("", "root", bare(node), {"helper" if n == "h" else n for n in names})
+    found = ("cisp.root", bare(node), digest._mentioned(node))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(digest, "_itself", lambda _: scope["found"])
+        patch.setattr(digest, "_itself", lambda _: found)
         return digest.digest(len)
 
 
@@ -98,10 +96,18 @@ def test_the_digest_changes_with_what_is_reached_and_with_nothing_else(
     assert changed(package, file, old, new) == matters
 
 
+def moved(package: Path, old: str, new: str) -> None:
+    """Let `root` import from elsewhere."""
+    root = package / "root.py"
+    assert root.read_text().count(old) == 1
+    root.write_text(root.read_text().replace(old, new))
+
+
 def test_moving_a_definition_with_its_private_ones_changes_nothing(package: Path) -> None:
     before = key(package)
     (package / "deep").mkdir()
     (package / "room.py").rename(package / "deep" / "elsewhere.py")
+    moved(package, "cisp.room", "cisp.deep.elsewhere")
     assert key(package) == before
     assert changed(package, "deep/elsewhere.py", "LIMIT = 3", "LIMIT = 4")  # a subfolder is seen
 
@@ -109,9 +115,45 @@ def test_moving_a_definition_with_its_private_ones_changes_nothing(package: Path
 def test_a_definition_that_moves_away_alone_changes_nothing(package: Path) -> None:
     before = key(package)
     text = (package / "room.py").read_text(encoding="utf-8")
-    (package / "room.py").write_text(text.replace("LIMIT = 3", ""), encoding="utf-8")
+    moved_text = text.replace("LIMIT = 3", "from .other import LIMIT")
+    (package / "room.py").write_text(moved_text, encoding="utf-8")
     (package / "other.py").write_text(FILES["other.py"] + "\nLIMIT = 3\n", encoding="utf-8")
     assert key(package) == before
+    assert changed(package, "other.py", "LIMIT = 3", "LIMIT = 4")
+
+
+@pytest.mark.parametrize(
+    ("how", "call"),
+    [
+        ("from cisp import room", "room.helper"),
+        ("import cisp", "cisp.room.helper"),
+        ("import cisp.room", "cisp.room.helper"),
+        ("import cisp.room as r", "r.helper"),
+        ("from . import room", "room.helper"),
+        ("from .room import helper", "helper"),
+        ("from cisp.room import *", "helper"),
+        ("from cisp.front import helper", "helper"),
+        ("from cisp.front import inside", "inside.helper"),
+    ],
+)
+def test_a_name_means_what_the_module_imports(package: Path, how: str, call: str) -> None:
+    (package / "front.py").write_text(
+        "from cisp.room import helper\nfrom cisp import room as inside\n"
+    )
+    moved(package, "from cisp.room import helper as h", how)
+    moved(package, "h(x)", f"{call}(x)")
+    assert changed(package, "room.py", "2 * x", "3 * x")
+
+
+def test_a_new_definition_of_the_same_name_elsewhere_changes_nothing(package: Path) -> None:
+    before = key(package)
+    (package / "new.py").write_text("def helper(x):\n    return 0\n\nLIMIT, shape = 5, 6\n")
+    assert key(package) == before
+
+
+def test_an_attribute_of_a_value_is_no_definition(package: Path) -> None:
+    moved(package, "h(x) + 1", "h(x).stranger + x.stranger")
+    assert not changed(package, "room.py", "-x", "x")
 
 
 REACHED = {
@@ -182,18 +224,16 @@ def test_functions_of_the_users_own_are_told_apart() -> None:
 
 
 def test_a_sweep_reaches_network_and_measurement_but_no_theory_and_no_plot() -> None:
-    found: set[str] = set()
+    original, reached = digest._meant, set()
 
-    def spy(path: Path) -> list[digest.Definition]:
-        return [(f, n, f"{Path(f).stem}.{n}", m) for f, n, _, m in original(path)]
+    def spy(*where: Any) -> Iterator[digest.Definition]:
+        for definition in original(*where):
+            reached.add(definition[0].split(".")[1])
+            yield definition
 
-    original = digest._definitions
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(digest, "_definitions", spy)
-        patch.setattr(digest, "sorted", lambda names: list(map(found.add, names)), raising=False)
-        with pytest.raises(TypeError):  # there is nothing to join
-            digest.digest(cisp.sweep)
-    reached = {name.partition(".")[0] for name in found if name.count(".") == 1}
+        patch.setattr(digest, "_meant", spy)
+        digest.digest(cisp.sweep)
     assert {"network", "wiring", "tally", "experiment", "circuits", "allocation"} <= reached
     assert not {"theory", "plots", "post", "derived", "crowd", "budget"} & reached
 

@@ -60,7 +60,8 @@ def recomputed(*_: object, **__: object) -> None:
         ("grid", "first_layer", 41 * 4 * 4),
         ("grid", "figures_8_to_11_predicted", 41 * 4 * 20),
         ("chosen", "chosen_networks", 23 * 16 + 4 * 8),  # 4 with another step have no rotations
-        ("critical", "critical_lines", 33),
+        ("critical", "critical_lines", 33 + 25),
+        ("critical", "critical_predicted", 33),
         ("redundancy", "redundancy_predicted", 7 * 2 * 20),
         ("ablation", "ablations", 14 * 4),
         ("frontier", "frontier", 60),
@@ -123,6 +124,57 @@ def test_a_table_is_made_again_when_its_parameters_or_its_code_change(
     assert CALLS == [1, 2, 2]
 
 
+def test_a_long_table_is_made_when_asked_and_warned_of_till_then(
+    kept: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "DATA", tmp_path)
+    CALLS.clear()
+    with pytest.raises(FileNotFoundError, match=r"no data/toy.csv: `make studies`.* in a minute"):
+        kept.kept("toy", toy, long="a minute", scale=1)
+    monkeypatch.setattr(kept, "asked", True)
+    kept.kept("toy", toy, long="a minute", scale=1)
+    monkeypatch.setattr(kept, "asked", False)
+    assert kept.kept("toy", toy, long="a minute", scale=1).value.item() == 1.5
+    with pytest.warns(kept.StaleWarning, match=r"of other parameters than {'scale': 2}"):
+        assert kept.kept("toy", toy, long="a minute", scale=2).value.item() == 1.5
+    monkeypatch.setattr(kept, "digest", lambda *_, **__: "other code")
+    with pytest.warns(kept.StaleWarning, match=r"data/toy.csv is of other code: `make studies`"):
+        kept.kept("toy", toy, long="a minute", scale=1)
+    assert CALLS == [1]
+    monkeypatch.setattr(kept, "asked", True)
+    kept.kept("toy", toy, long="a minute", scale=2)
+    assert CALLS == [1, 2]
+
+
+def traced(k: int, folder: Path) -> int:
+    """A part that leaves a trace of being made."""
+    trace = folder / f"made {k}"
+    trace.write_text("again" if trace.exists() else "once")
+    return k // 2
+
+
+def test_parts_that_are_finished_are_not_made_again(
+    kept: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "finished", lambda: joblib.Memory(tmp_path / "memory", verbose=0))
+
+    def run(**_: object) -> Callable[..., list[int]]:
+        def each(jobs: object) -> list[int]:
+            return [function(*args) for function, args, _ in jobs]  # type: ignore[attr-defined]
+
+        return each
+
+    monkeypatch.setattr(joblib, "Parallel", run)
+    cells = [(k, tmp_path) for k in (4, 5, 6)]
+    assert kept.in_parts(traced, cells[:2]) == [2, 2]
+    assert kept.in_parts(traced, cells) == [2, 2, 3]
+    assert sorted(path.name for path in tmp_path.glob("made *")) == ["made 4", "made 5", "made 6"]
+    assert {path.read_text() for path in tmp_path.glob("made *")} == {"once"}
+    monkeypatch.setattr(kept, "digest", lambda *_, **__: "other code")
+    kept.in_parts(traced, cells[:1])
+    assert (tmp_path / "made 4").read_text() == "again"
+
+
 @pytest.mark.parametrize(
     ("study", "name", "old", "new"),
     [
@@ -165,7 +217,7 @@ def test_a_table_is_stale_when_a_list_behind_it_changes(
     file = tmp_path / "studies" / f"{study}.py"
     assert file.read_text(encoding="utf-8").count(old) == 1
     file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
-    with pytest.raises(StaleError):
+    with pytest.raises((StaleError, kept.StaleWarning)):
         page()
 
 

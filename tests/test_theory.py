@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache, partial
 from itertools import combinations, product
-from math import expm1, pi, prod
+from math import expm1, pi
 from typing import Any
 
 import jaxtyping
@@ -649,32 +649,6 @@ def test_noise_on_positions_at_random_returns_kappa_times_its_square() -> None:
     assert np.mean(found) == pytest.approx(theory.derived_noise_return(T=500, n=250, S=5), rel=0.05)
 
 
-@pytest.mark.parametrize("S", [3, 4, 6, 8, 12])
-def test_the_critical_number_of_circuits_grows_by_the_power_of_what_wakes_a_neuron(S: int) -> None:
-    h = int(np.flatnonzero(theory.evolution.Step()(np.arange(S + 1) / S))[0])
-
-    def runs_away(n: float, T: float, R: int = 20) -> bool:
-        """Whether the N woken by h links, to the R rightly on or to others, grow without end."""
-        rho, N = -expm1(-T * S**2 / n**2), 0.0
-        for _ in range(400):
-            chosen = prod((R + N - i) / (i + 1) for i in range(h))
-            N = n * chosen * rho**h
-            if N > 50 * R:
-                return True
-        return False
-
-    def critical(n: float) -> float:
-        low, high = 0.0, n**2
-        for _ in range(80):
-            middle = (low + high) / 2
-            low, high = (low, middle) if runs_away(n, middle) else (middle, high)
-        return high
-
-    few, many = critical(1e8), critical(1e9)  # so wide that the share of links is small
-    found = np.log(many / few) / np.log(10)
-    assert theory.derived_critical_exponent(S=S) == pytest.approx(found, abs=0.01)
-
-
 def test_entries_of_the_embedding_matrix_average_over_dealings_as_their_loads_say() -> None:
     T, n, S, L = 150, 100, 4, 400
     circuits = cisp.step_indicators(T=T, dtype=torch.float64)
@@ -966,8 +940,12 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         a_count("n", 0, ">= 1"),
     ),
     "the exponent with S=0": (
-        lambda: theory.derived_critical_exponent(S=0),
+        lambda: theory.derived_critical_exponent(S=0, L=5),
         a_count("S", 0, ">= 1"),
+    ),
+    "the exponent of layer 2": (
+        lambda: theory.derived_critical_exponent(S=6, L=2),
+        a_count("L", 2, ">= 3"),
     ),
     "adjacent layers of one circuit": (
         lambda: theory.derived_self_adjacent(THREE[:1], n=6),

@@ -1,4 +1,4 @@
 """What takes longer than a chapter may: each study makes a table that `kept` keeps.
 
-`python -m studies`, in book/, makes those again whose code has changed.
+`make studies` makes those anew whose code has changed, `make refresh` all but the long ones.
 """

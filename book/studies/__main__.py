@@ -1,8 +1,13 @@
-"""Make every kept table again whose code has changed: `python -m studies`, in book/."""
+"""Make kept tables anew whose code has changed; with --long (`make studies`) the long ones too."""
+
+import sys
+from time import time
+
+import kept
 
 from studies.ablation import ablations
 from studies.chosen import chosen_networks
-from studies.critical import critical_lines
+from studies.critical import critical_lines, critical_predicted
 from studies.exact import exact_beyond, exact_noise, exact_pairs
 from studies.exact_edges import exact_least_M, exact_switching
 from studies.exact_tables import exact_denser
@@ -23,6 +28,7 @@ ALL = (
     chosen_networks,
     redundancy_predicted,
     critical_lines,
+    critical_predicted,
     ablations,
     frontier,
     exact_pairs,
@@ -33,6 +39,21 @@ ALL = (
     exact_switching,
 )
 
+
+def texts() -> dict[str, tuple[str, str]]:
+    """Of each table as kept, the key and the numbers."""
+    files = [(path.name, path.read_text(encoding="utf-8")) for path in kept.DATA.glob("*.csv")]
+    return {name: (text.partition("\n")[0], text.partition("\n")[2]) for name, text in files}
+
+
 if __name__ == "__main__":
-    for table in ALL:
-        print(table.__name__, len(table()), "rows", flush=True)
+    kept.asked = "--long" in sys.argv[1:]
+    for number, table in enumerate(ALL, 1):
+        print(f"{number}/{len(ALL)} {table.__name__}", flush=True)
+        before, start = texts(), time()
+        table()
+        for name, (key, numbers) in texts().items():
+            if (key, numbers) != before.get(name):
+                same = name in before and before[name][1] == numbers
+                says = "the same numbers" if same else "other numbers, see git diff"
+                print(f"    data/{name} made in {time() - start:.0f} s: {says}", flush=True)

@@ -16,14 +16,11 @@ from collections.abc import Callable
 from functools import cache
 from math import comb, log
 
-import joblib
 import pandas as pd
 import torch
-from kept import STUDIES, finished, kept
-from tqdm import tqdm
+from kept import in_parts, kept
 
 import cisp
-from cisp.digest import digest
 
 INPUTS, SEEDS, STEP = 1500, range(3), 1.07
 WIDTHS = (1000, 2000, 4000)
@@ -166,8 +163,8 @@ def largest_exact(D: int, z: int) -> int:
     return T
 
 
-def line(make: Make, D: int, z: int, criterion: str, code: str) -> tuple[int, str]:
-    """The largest T, and how it was looked at. `code` tells other sources apart."""
+def line(make: Make, D: int, z: int, criterion: str) -> tuple[int, str]:
+    """The largest T, and how it was looked at."""
     T = largest_exact(D, z) if make is exact else largest(make, D, z, criterion)
     if criterion == "mean" and z > 1:
         return T, "sample"
@@ -183,11 +180,7 @@ def all_lines() -> pd.DataFrame:
         for z in zs
         for criterion in criteria
     ]
-    code = digest(line, beside=STUDIES.glob("*.py"))
-    kept_line = finished().cache(line)
-    jobs = (joblib.delayed(kept_line)(*cell, code) for cell in cells)
-    done = joblib.Parallel(n_jobs=2, return_as="generator")(jobs)
-    found = list(tqdm(done, total=len(cells)))
+    found = in_parts(line, cells)
     rows = [(cell[0].__name__, *cell[1:], *of) for cell, of in zip(cells, found, strict=True)]
     table = pd.DataFrame(rows, columns=["embedding", "D", "z", "criterion", "T", "how"])
     no_error = table[table.embedding == "exact"]
@@ -195,5 +188,5 @@ def all_lines() -> pd.DataFrame:
 
 
 def frontier() -> pd.DataFrame:
-    """The largest T of each embedding, D, z and criterion; half an hour."""
-    return kept("frontier", all_lines)
+    """The largest T of each embedding, D, z and criterion."""
+    return kept("frontier", all_lines, long="half an hour")

@@ -1,11 +1,12 @@
 """What is predicted, in three parts that know no network and no measurement.
 
-`post`: one function for each equation of the post that predicts. `derived`: this book's own.
-`evolution`: the law of the On-indicators, layer by layer, and what it makes of the vectors.
+`post`: one function for each equation of the post that predicts. `derived` and `critical`: this
+book's own. `evolution`: the law of the On-indicators, layer by layer, and what it makes of the
+vectors.
 """
 
+from cisp.theory.critical import derived_critical_exponent
 from cisp.theory.derived import (
-    derived_critical_exponent,
     derived_embedding_mean,
     derived_exact_probability,
     derived_extrinsic_active,

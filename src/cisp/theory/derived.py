@@ -138,19 +138,6 @@ def derived_noise_return(*, T: int, n: int, S: int) -> float:
     return n * expm1(_lambda(T, n, S)) / S**2
 
 
-def derived_critical_exponent(*, S: int) -> float:
-    """The exponent 2 - 1/h* of D with which the critical T grows, for wide networks (C10.5).
-
-    h* is the fewest of its S links that wake a neuron, h/S > 1/4, when unlinked positions send
-    next to nothing. n rho^h* neurons are woken by chance, with rho = T S^2/n^2 the share of links;
-    they can be as many as a fixed share of the z S that are on rightly.
-
-    >>> [derived_critical_exponent(S=S) for S in (3, 6)]
-    [1.0, 1.5]
-    """
-    return 2 - 1 / (count("S", S) // 4 + 1)
-
-
 def derived_embedding_mean(table: Table, *, n: int, chi: float) -> Float[np.ndarray, "n n"]:
     """E (W_emb)_pp' over dealings of the table (C11.4).
 
