@@ -272,7 +272,7 @@ def test_gain_and_threshold_change_the_step_and_nothing_else(
     assert torch.equal(stepped.b.expand(5, 4), b)
 
 
-@pytest.mark.parametrize("which", [None, "x", 2.5, 9, [0, 9], (0, 1), [[0, 1]], {}])
+@pytest.mark.parametrize("which", [None, "x", 2.5, 9, [0, 9], (0, 1), torch.tensor([[0, 1]]), {}])
 def test_circuits_that_there_are_not_cannot_be_picked(
     which: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
