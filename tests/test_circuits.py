@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -269,3 +270,13 @@ def test_gain_and_threshold_change_the_step_and_nothing_else(
     b[first:, :2] = torch.tensor([0.5, -0.5]) - gain * threshold
     assert torch.equal(stepped.w.expand(5, 3, 4, 4), w)
     assert torch.equal(stepped.b.expand(5, 4), b)
+
+
+@pytest.mark.parametrize("which", [None, "x", 2.5, 9, [0, 9], (0, 1), torch.tensor([[0, 1]]), {}])
+def test_circuits_that_there_are_not_cannot_be_picked(
+    which: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for users
+    with pytest.raises(IndexError, match=r"^circuits are 0\.\.6, not ") as error:
+        one_relu_rotations(T=7)[which]  # type: ignore[index]  # wrong on purpose
+    assert len(str(error.value)) <= 300

@@ -8,6 +8,7 @@ from typing import Any
 
 import jaxtyping
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -34,6 +35,7 @@ COUNTS, FLAGS = (exact.get_buffer(f"wiring.{name}") for name in ("counts", "flag
 # what no count is; what no number is
 NO_INTEGER = [2.5, float("nan"), "3", True, np.True_, torch.tensor(True), [3], 1j, Fraction(5, 2)]
 NO_INTEGER += [np.int16(3), np.uint8(3), torch.tensor(3)]  # too narrow to reckon with, or no number
+TOO_FINE = [1e39, 1e-46]  # for float32
 NO_NUMBER = [float("nan"), float("inf"), "2", True, np.True_, 1j, [1.0], torch.tensor(2.0), 10**400]
 WRONG = ["x", 7, [], object()]  # instead of an object of one of our classes
 
@@ -110,6 +112,7 @@ KINDS: dict[str, list[Any]] = {
     "count or 0": [*NO_INTEGER, None, -1],
     "count or none": [*NO_INTEGER, 0, -1],
     "number": [*NO_NUMBER, None, 0, -1],
+    "held": [*NO_NUMBER, *TOO_FINE, None, 0, -1],
     "number or 0": [*NO_NUMBER, None, -1],
     "number or none": [*NO_NUMBER, 0, -1],
     "any number": [*NO_NUMBER, None],
@@ -134,6 +137,7 @@ L, layer, batch = (3, "count"), (2, "count"), (5, "count")
 RNG = (0, "seed")
 NET, CIRCUITS, TABLE = (network, "network"), (circuits, "circuits"), (table, "table")
 ON, A_, a_, a0_ = (active, "active"), (A, spoiled(A)), (a, spoiled(a)), (a0, spoiled(a0))
+HELD = (1.0, "held")
 ONE, ZERO, SHARE = (1.0, "number"), (1.0, "number or 0"), (0.1, "share")
 DTYPE = (None, "dtype")
 SIZES = {"T": T, "D": D, "d": d, "S": S}
@@ -157,7 +161,7 @@ CALLS: dict[str, Good] = {
     # circuits
     "conditional_rotations": (
         cisp.conditional_rotations,
-        {"T": T, "bias": ONE, "gain": ONE, "threshold": ONE, "rng": RNG, "dtype": DTYPE},
+        {"T": T, "bias": HELD, "gain": HELD, "threshold": HELD, "rng": RNG, "dtype": DTYPE},
     ),
     "conditional_rotations by angle": (
         cisp.conditional_rotations,
@@ -166,13 +170,13 @@ CALLS: dict[str, Good] = {
     "loaded_rotations": (
         cisp.loaded_rotations,
         {
-            **{"L": L, "T": T, "bias": ONE, "gain": ONE},
-            **{"threshold": ONE, "rng": RNG, "dtype": DTYPE},
+            **{"L": L, "T": T, "bias": HELD, "gain": HELD},
+            **{"threshold": HELD, "rng": RNG, "dtype": DTYPE},
         },
     ),
     "step_indicators": (
         cisp.step_indicators,
-        {"T": T, "gain": ONE, "threshold": ONE, "dtype": DTYPE},
+        {"T": T, "gain": HELD, "threshold": HELD, "dtype": DTYPE},
     ),
     "one_relu_rotations": (cisp.one_relu_rotations, {"T": T, "rng": RNG, "dtype": DTYPE}),
     "SmallCircuits": (
@@ -237,6 +241,27 @@ CALLS: dict[str, Good] = {
     "concatenate": (cisp.concatenate, {"parts": ([circuits], [None, [], 3, ["x"], circuits.w])}),
     "check_assumptions": (cisp.check_assumptions, {"circuits": CIRCUITS, "D": D, "z": z}),
     "few_are_active": (assumptions.few_are_active, {"circuits": CIRCUITS, "D": D, "z": z}),
+    **{
+        name: (getattr(assumptions, name), {"circuits": CIRCUITS})
+        for name in (
+            "inactive_ignore_noise",
+            "inactive_stay_zero",
+            "weights_are_uncorrelated",
+            "leaks_are_silenced",
+        )
+    },
+    "noise_is_not_amplified": (
+        assumptions.noise_is_not_amplified,
+        {"circuits": CIRCUITS, "keep_indicator": (True, [])},
+    ),
+    "biases_agree": (
+        assumptions.biases_agree,
+        {"b": (torch.ones(3, 2), [*TENSORS, torch.ones(2)])},
+    ),
+    "rows": (
+        lambda table: cisp.rows(table, z=2),
+        {"table": (pd.DataFrame({"z": [1, 2]}), [None, 3, "x", [], {"z": [1, 2]}, np.ones(2)])},
+    ),
     # networks
     "superpose": (
         cisp.superpose,

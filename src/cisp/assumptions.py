@@ -11,6 +11,7 @@ from cisp.arguments import count, instance
 from cisp.circuits import SmallCircuits
 from cisp.inputs import unit
 from cisp.reach import affine_states, bound, drawn_states
+from cisp.shapes import check_tensor
 
 TRIED = 512  # inputs on which amplification is measured, or one for each circuit if there are more
 TINY = 1e-9  # a push that is rounding
@@ -75,6 +76,7 @@ def inactive_ignore_noise(circuits: SmallCircuits) -> Finding:
 
     Neuron i stays off for all such da exactly if eps |w_i| <= -b_i, with w_i its row of weights.
     """
+    instance("circuits", circuits, SmallCircuits)
     w, b, first = _noisy(circuits)
     rows, bias = w.norm(dim=-1), b.unsqueeze(-2)
     idle = (rows == 0) & (bias <= 0)
@@ -90,6 +92,7 @@ def inactive_stay_zero(circuits: SmallCircuits) -> Finding:
 
     From a = 0 the next activations are ReLU(b), which is 0 exactly if no bias is positive.
     """
+    instance("circuits", circuits, SmallCircuits)
     margin = float(0 - circuits.b.max())  # no minus before a 0
     return Finding(
         "3", margin >= 0, margin, "least -b, distance of a resting neuron from switching on"
@@ -102,6 +105,7 @@ def biases_agree(b: Float[Tensor, "*layers t d"]) -> Finding:
     Takes a bias for each circuit, as circuits come before they are made to agree; `SmallCircuits`
     holds one for all and so always passes. Biases of one sign can be made to agree by rescaling.
     """
+    check_tensor("b", b, None, None)
     if b.ndim not in (2, 3):
         raise ValueError(f"b has shape {tuple(b.shape)}; it must be (T, d) or (L, T, d)")
     gap, circuit, layer = _worst((b - b.narrow(-2, 0, 1)).abs(), largest=True)
@@ -119,6 +123,7 @@ def noise_is_not_amplified(circuits: SmallCircuits, *, keep_indicator: bool) -> 
     it reads all, those that it maps to 0. The post compares errors relative to |a|, which changes
     from layer to layer (for the rotations by up to a factor of 1.77); these are absolute.
     """
+    instance("circuits", circuits, SmallCircuits)
     w, b, first = _noisy(circuits)
     seen = unit(circuits.d, w)
     if keep_indicator:
@@ -148,6 +153,7 @@ def weights_are_uncorrelated(circuits: SmallCircuits) -> Finding:
     at most sqrt(2 / (T (T-1))); up to three of these count as chance. Names the circuit most
     correlated with the others.
     """
+    instance("circuits", circuits, SmallCircuits)
     T, others = circuits.T, max(circuits.T - 1, 1)  # a single circuit has nothing to correlate with
     v = circuits.w.flatten(-2).cpu().double()
     energy = v.square().sum(-1)
@@ -168,6 +174,7 @@ def leaks_are_silenced(circuits: SmallCircuits) -> Finding:
     two groups of a table do not meet twice (a transversal design of at most q^2 circuits). So up to
     1 it is silent in any such network; above, `superpose_extrinsic` looks at the one at hand.
     """
+    instance("circuits", circuits, SmallCircuits)
     known = affine_states(circuits)
     states = drawn_states(circuits, np.random.default_rng(0)) if known is None else known
     pushes = []

@@ -85,8 +85,10 @@ class SmallCircuits:
     def __getitem__(self, which: int | slice | Sequence[int] | Tensor) -> "SmallCircuits":
         """Some of the circuits, in the order asked for."""
         try:
-            kept = torch.arange(self.T, device="cpu")[which].reshape(-1)
+            kept = torch.atleast_1d(torch.arange(self.T, device="cpu")[which])
         except (IndexError, TypeError, ValueError):
+            kept = torch.empty(0, 0)
+        if kept.ndim > 1:
             raise IndexError(f"circuits are 0..{self.T - 1}, not {told(which)}") from None
         theta = None if self.theta is None else self.theta[..., kept]
         inputs = self.inputs

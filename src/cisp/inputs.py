@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cisp.arguments import refuse, told
+from cisp.arguments import positive, refuse, told
 
 Seed = np.random.Generator | int
 Inputs = Tensor | Callable[..., Tensor]
@@ -120,6 +120,14 @@ def finite(name: str, value: object, like: Tensor | None = None) -> Tensor:
 def unit(size: int, like: Tensor) -> Float[Tensor, "d d"]:
     """The identity, in the dtype and on the device of `like`."""
     return torch.eye(size, dtype=like.dtype, device=like.device)
+
+
+def held(name: str, value: object, dtype: torch.dtype) -> float | int:
+    """The positive number, or a ValueError if it is none or the dtype makes it 0 or infinite."""
+    number = positive(name, value)
+    if not 0 < torch.tensor(float(number), dtype=dtype, device="cpu") < torch.inf:
+        refuse(name, value, f"a positive number that {dtype} can hold")
+    return number
 
 
 def floating(dtype: object) -> torch.dtype:

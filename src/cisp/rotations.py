@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cisp.arguments import count, generator, positive, room
+from cisp.arguments import count, generator, room
 from cisp.circuits import SmallCircuits
-from cisp.inputs import Seed, finite, floating
+from cisp.inputs import Seed, finite, floating, held
 
 
 def conditional_rotations(
@@ -41,7 +41,8 @@ def conditional_rotations(
     >>> tuple(circuits.w.shape), circuits.b.tolist()
     ((3, 4, 4), [-0.5, -1.5, -1.0, -1.0])
     """
-    positive("bias", bias), positive("gain", gain), positive("threshold", threshold)
+    kind = floating(dtype)
+    held("bias", bias, kind), held("gain", gain, kind), held("threshold", threshold, kind)
     angles = _angles(T, theta, rng)
     c, s = torch.cos(angles), torch.sin(angles)
     zero, slope, gate = (torch.full_like(c, value) for value in (0, gain, 1 + bias))
@@ -51,7 +52,6 @@ def conditional_rotations(
         [gate - (c - s), -gate + (c - s), c, -s],
         [gate - (s + c), -gate + (s + c), s, c],
     ]
-    kind = floating(dtype)
     return SmallCircuits(
         w=_matrices(rows).to(kind),
         b=torch.cat(
@@ -117,9 +117,9 @@ def step_indicators(
     >>> step_indicators(T=1, gain=4, threshold=0.75).b.tolist()
     [-2.5, -3.5]
     """
-    positive("gain", gain), positive("threshold", threshold)
-    room("T", T, 8 * count("T", T))
     kind = floating(dtype)
+    held("gain", gain, kind), held("threshold", threshold, kind)
+    room("T", T, 8 * count("T", T))
     row = gain * torch.tensor([1.0, -1], dtype=kind, device="cpu")
     return SmallCircuits(
         w=row.repeat(count("T", T), 2, 1),

@@ -1,12 +1,15 @@
 """Rows of the tables that measurements and predictions come as."""
 
+import numpy as np
 import pandas as pd
+
+from cisp.arguments import instance
 
 
 def rows(table: pd.DataFrame, /, **values: object) -> pd.DataFrame:
     """The rows of a table whose columns have these values, in their order.
 
-    A list, tuple, set or range stands for any of its values.
+    A list, tuple, set, range or array stands for any of its values.
 
     Raises ValueError for a column that the table lacks or a value that does not occur in it.
 
@@ -14,11 +17,14 @@ def rows(table: pd.DataFrame, /, **values: object) -> pd.DataFrame:
     >>> rows(errors, quantity="rotation", z=[1]).mse.item()
     0.2
     """
+    instance("table", table, pd.DataFrame)
     keep = pd.Series(True, table.index)
     for name, value in values.items():
         if name not in table:
             raise ValueError(f"no column {name!r}; the table has {_listed(table.columns)}")
-        wanted = list(value) if isinstance(value, list | tuple | set | range) else [value]
+        wanted = (
+            list(value) if isinstance(value, list | tuple | set | range | np.ndarray) else [value]
+        )
         there = table[name].unique()
         for one in wanted:
             if one not in there:
