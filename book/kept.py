@@ -42,7 +42,9 @@ def kept(
             raise FileNotFoundError(says)
         warnings.warn(says, StaleWarning, stacklevel=3)
     elif was != key:
-        text = make(**parameters).to_csv(index=False, float_format="%.6g")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", StaleWarning)  # no new table from a stale one
+            text = make(**parameters).to_csv(index=False, float_format="%.6g")
         path.write_text(f"{key}\n{text}", encoding="utf-8")
     return pd.read_csv(path, comment="#")
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -60,7 +61,7 @@ def recomputed(*_: object, **__: object) -> None:
         ("grid", "first_layer", 41 * 4 * 4),
         ("grid", "figures_8_to_11_predicted", 41 * 4 * 20),
         ("chosen", "chosen_networks", 23 * 16 + 4 * 8),  # 4 with another step have no rotations
-        ("critical", "critical_lines", 33 + 25),
+        ("critical", "critical_lines", 33 + 23),
         ("critical", "critical_predicted", 33),
         ("redundancy", "redundancy_predicted", 7 * 2 * 20),
         ("ablation", "ablations", 14 * 4),
@@ -144,6 +145,24 @@ def test_a_long_table_is_made_when_asked_and_warned_of_till_then(
     monkeypatch.setattr(kept, "asked", True)
     kept.kept("toy", toy, long="a minute", scale=2)
     assert CALLS == [1, 2]
+
+
+def doubled() -> pd.DataFrame:
+    """A table made from another."""
+    kept = importlib.import_module("kept")
+    return kept.kept("toy", toy, long="a minute", scale=2) * 2  # type: ignore[no-any-return]
+
+
+def test_no_table_is_made_from_a_stale_one(
+    kept: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "DATA", tmp_path)
+    kept.kept("toy", toy, scale=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(kept.StaleWarning, match=r"toy.csv is of other parameters"):
+            kept.kept("doubled", doubled)
+    assert not (tmp_path / "doubled.csv").exists()
 
 
 def traced(k: int, folder: Path) -> int:

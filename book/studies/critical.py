@@ -25,8 +25,7 @@ LINES = [  # D, S, z, allocation, gain, threshold, L: where is the critical T?
 DEPTHS = [  # even loads with other L, and wider: D, S, L
     *[(D, S, L) for D in (1000, 4000, 16000) for S in (4, 8) for L in (3, 4, 6)],
     *[(16000, S, 5) for S in (4, 6, 8)],
-    *[(64000, 4, L) for L in (3, 4, 5)],
-    (64000, 8, 5),
+    *[(64000, S, 5) for S in (4, 8)],
 ]
 MSE = 0.01  # the error at the critical T
 AROUND = np.array([0.94, 0.97, 1, 1.03, 1.06])  # the T simulated, in units of about the critical

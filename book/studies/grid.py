@@ -48,17 +48,21 @@ def predictions(*, L: int) -> pd.DataFrame:
 
 def figures_8_to_11() -> pd.DataFrame:
     """The networks as they run: 41 (D, T) pairs, z = 1..4, five layers, 16 networks a cell."""
-    return kept("figures_8_to_11", grid, run="real", seeds=16, samples=500, L=5)
+    return kept(
+        "figures_8_to_11", grid, long="three minutes", run="real", seeds=16, samples=500, L=5
+    )
 
 
 def figures_8_to_11_masked() -> pd.DataFrame:
     """The same networks and inputs with every neuron off that belongs to no active circuit."""
-    return kept("figures_8_to_11_masked", grid, run="masked", seeds=16, samples=500, L=5)
+    return kept(
+        "figures_8_to_11_masked", grid, long="two minutes", run="masked", seeds=16, samples=500, L=5
+    )
 
 
 def first_layer() -> pd.DataFrame:
     """Layer 1 alone, four networks a cell with 20,000 inputs each: small standard errors."""
-    return kept("first_layer", grid, run="real", seeds=4, samples=20_000, L=1)
+    return kept("first_layer", grid, long="a minute", run="real", seeds=4, samples=20_000, L=1)
 
 
 def figures_8_to_11_predicted() -> pd.DataFrame:
