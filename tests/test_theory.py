@@ -796,7 +796,7 @@ def test_the_share_of_exact_sets_in_cases_known() -> None:
 def test_no_mean_square_of_the_post_is_negative(
     T: int, D: int, d: int, S: int, z: int, layer: int, squares: list[float], q: float | None
 ) -> None:
-    x, y, w = squares
+    (x, y, w), z, D = squares, min(z, T), d * max(D, S)
     sizes = {"T": T, "D": D, "d": d, "S": S}
     found = [
         theory.mean_squared_overlap(**sizes),
