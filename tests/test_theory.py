@@ -843,9 +843,15 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     **{
         f"6.3 with {name}={value}": (
             partial(theory.mean_squared_overlap, **{**HAND, name: value}),
-            a_count(name, value, ">= 1"),
+            a_count(name, value, allowed),
         )
-        for name, value in (("T", 0), ("D", 0), ("d", 0), ("S", 0), ("T", 2.5))
+        for name, value, allowed in (
+            ("T", 0, ">= 1"),
+            ("D", 0, ">= 4"),
+            ("d", 0, ">= 1"),
+            ("S", 0, "in 1..100"),
+            ("T", 2.5, ">= 1"),
+        )
     },
     "6.2 with z=0": (
         lambda: theory.mse_inactive_leading(D=400, d=4, z=0, a_squared=1),
@@ -853,7 +859,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "6.4 with z=0": (
         lambda: theory.mse_inactive(**HAND, z=0, a_squared=1),
-        a_count("z", 0, ">= 1"),
+        a_count("z", 0, "in 1..100"),
     ),
     "6.26 with T=0": (
         lambda: theory.mse_self_of_layers(T=0, q=0.1, q_before=0.1, delta_w_a=1),
@@ -861,15 +867,15 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "6.27 with S=0": (
         lambda: theory.mse_self(**{**HAND, "S": 0}, delta_w_a=1),
-        a_count("S", 0, ">= 1"),
+        a_count("S", 0, "in 1..100"),
     ),
     "6.31 with z=0": (
         lambda: theory.mse_others_delta_w(**HAND, z=0, delta_w_a=1, delta_w_own=1),
-        a_count("z", 0, ">= 1"),
+        a_count("z", 0, "in 1..100"),
     ),
     "6.32 with z=-1": (
         lambda: theory.mse_others_w_mean(**HAND, z=-1, w_mean_a=1),
-        a_count("z", -1, ">= 1"),
+        a_count("z", -1, "in 1..100"),
     ),
     "6.41 with layer=0": (
         lambda: theory.mse_active(**HAND, z=1, layer=0, delta_w_a=1, w_mean_a=1, w_own=1),
@@ -881,7 +887,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "6.55 with z=0": (
         lambda: theory.mse_rotation_active(**HAND, z=0, layer=1),
-        a_count("z", 0, ">= 1"),
+        a_count("z", 0, "in 1..100"),
     ),
     "6.57 with layer=1.0": (
         lambda: theory.mse_rotation_inactive(**HAND, z=1, layer=1.0),  # type: ignore[arg-type]
@@ -917,7 +923,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "exact with z=0": (
         lambda: theory.derived_exact_probability(T=9, q=3, z=0),
-        a_count("z", 0, ">= 1"),
+        a_count("z", 0, "in 1..9"),
     ),
     "extrinsic with z=4": (
         lambda: theory.derived_extrinsic_active(THREE, n=6, z=4, layer=2),
@@ -933,7 +939,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "noise with z=0": (
         lambda: theory.derived_noise_variance(T=9, n=9, S=2, z=0),
-        a_count("z", 0, ">= 1"),
+        a_count("z", 0, "in 1..9"),
     ),
     "noise that returns with n=0": (
         lambda: theory.derived_noise_return(T=9, n=0, S=2),
