@@ -190,7 +190,9 @@ def covering(mutant: Mutant) -> list[str]:
     found: list[Path] = sorted((ROOT / "tests").glob(f"test_{Path(mutant.module).stem}.py"))
     for names in hops:
         wanted = re.compile(rf"\b({'|'.join(map(re.escape, names)) or '(?!)'})\b")
-        found += sorted(p for p, text in tests.items() if p not in found and wanted.search(text))
+        often = {p: len(wanted.findall(text)) / len(text) for p, text in tests.items()}
+        near_first = sorted(often, key=lambda p: (-often[p], p.name))
+        found += [p for p in near_first if often[p] and p not in found]
     slow = {"test_browser", "test_explorer", "test_pages", "test_kept", "test_book_map"}
     slow |= {"test_contracts", "test_environment", "test_ledger", "test_errata", "test_cuda"}
     kept = [path for path in found if path.stem not in slow]
