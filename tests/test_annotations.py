@@ -4,7 +4,6 @@ import ast
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from jaxtyping import Float, Int, TypeCheckError
@@ -128,8 +127,18 @@ def test_what_circuits_set_has_its_shapes_and_their_dtype(dtype: torch.dtype) ->
     assert shapes == {"indicator": (1, 6), "state": (4, 6)}
     every = [v for v in vars(found).values() if isinstance(v, Tensor)]
     assert {v.dtype for v in [*every, *found.readouts.values()]} == {dtype}
-    angles = cisp.conditional_rotations(theta=np.ones((4, 6)), dtype=dtype)
-    assert has(angles.theta, Float[Tensor, "4 6"])
-    assert angles.theta is not None
-    assert angles.theta.dtype == dtype
+    wide = torch.float64  # whatever it is given in
+    own = cisp.SmallCircuits(
+        w=torch.ones(2, 3, 4, 4, dtype=dtype),
+        b=torch.ones(4, dtype=wide),
+        theta=torch.ones(2, 3, dtype=wide),
+        readouts={"x": torch.ones(1, 4, dtype=wide)},
+        input_mean=torch.ones(4, dtype=wide),
+        input_map=torch.ones(4, 2, dtype=wide),
+        inputs=torch.ones(9, 4, dtype=wide),
+    )
+    every = [v for v in vars(own).values() if isinstance(v, Tensor)]
+    assert len(every) == 6
+    assert {v.dtype for v in [*every, *own.readouts.values()]} == {dtype}
+    assert has(own.theta, Float[Tensor, "2 3"])
     assert has(network.tables, Int[Tensor, "3 6 3"])
