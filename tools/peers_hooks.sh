@@ -6,8 +6,10 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 here=$(mktemp -d)
 trap 'rm -rf "$here"' EXIT
 "${PYTHON:-python3}" -m venv "$here/venv"
+mkdir "$here/package"  # a build would leave its folder behind
+cp -r "$root"/{src,pyproject.toml,README.md,LICENSE} "$here/package"
 "$here/venv/bin/pip" install -q --disable-pip-version-check -c "$root/constraints.txt" \
-  "$root" nnsight==0.8.1 captum==0.9.0
+  "$here/package" nnsight==0.8.1 captum==0.9.0
 cat > "$here/peers.py" <<'P'  # nnsight reads the source of its caller: a file, not stdin
 from importlib.metadata import version
 
