@@ -13,6 +13,7 @@ from studies.grid import (
     figures_8_to_11_predicted,
     first_layer,
 )
+from studies.learned import learned
 from studies.redundancy import redundancy_predicted
 
 ALL = (
@@ -31,6 +32,7 @@ ALL = (
     exact_denser,
     exact_least_M,
     exact_switching,
+    learned,
 )
 
 if __name__ == "__main__":
