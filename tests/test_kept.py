@@ -72,6 +72,7 @@ def recomputed(*_: object, **__: object) -> None:
         ("exact_tables", "exact_denser", 30),
         ("exact_edges", "exact_least_M", 2 * 8),
         ("exact_edges", "exact_switching", 2 * 4 * 4),
+        ("learned", "learned", 10 * 3 * 4),
     ],
 )
 def test_the_kept_tables_are_of_this_code(

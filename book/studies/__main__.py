@@ -18,6 +18,7 @@ from studies.grid import (
     figures_8_to_11_predicted,
     first_layer,
 )
+from studies.learned import learned
 from studies.redundancy import redundancy_predicted
 
 ALL = (
@@ -37,6 +38,7 @@ ALL = (
     exact_denser,
     exact_least_M,
     exact_switching,
+    learned,
 )
 
 
