@@ -150,7 +150,7 @@ def test_a_long_table_is_made_when_asked_and_warned_of_till_then(
 def doubled() -> pd.DataFrame:
     """A table made from another."""
     kept = importlib.import_module("kept")
-    return kept.kept("toy", toy, long="a minute", scale=2) * 2  # type: ignore[no-any-return]
+    return kept.kept("toy", toy, long="a minute", scale=2) * 2
 
 
 def test_no_table_is_made_from_a_stale_one(
