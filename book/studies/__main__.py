@@ -1,6 +1,7 @@
 """Make every kept table again whose code has changed: `python -m studies`, in book/."""
 
 from studies.ablation import ablations
+from studies.apart import apart_latents, apart_settings
 from studies.chosen import chosen_networks
 from studies.critical import critical_lines
 from studies.exact import exact_beyond, exact_noise, exact_pairs
@@ -13,7 +14,9 @@ from studies.grid import (
     figures_8_to_11_predicted,
     first_layer,
 )
+from studies.in_pieces import apart_pieces
 from studies.redundancy import redundancy_predicted
+from studies.rewritten import apart_rewritten
 
 ALL = (
     first_layer,
@@ -31,6 +34,10 @@ ALL = (
     exact_denser,
     exact_least_M,
     exact_switching,
+    apart_settings,
+    apart_latents,
+    apart_rewritten,
+    apart_pieces,
 )
 
 if __name__ == "__main__":
