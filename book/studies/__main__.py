@@ -17,6 +17,7 @@ from studies.grid import (
 from studies.in_pieces import apart_pieces
 from studies.redundancy import redundancy_predicted
 from studies.rewritten import apart_rewritten
+from studies.two_truths import apart_truths
 
 ALL = (
     first_layer,
@@ -38,6 +39,7 @@ ALL = (
     apart_latents,
     apart_rewritten,
     apart_pieces,
+    apart_truths,
 )
 
 if __name__ == "__main__":
