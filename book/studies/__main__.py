@@ -15,6 +15,7 @@ from studies.grid import (
     first_layer,
 )
 from studies.in_pieces import apart_pieces
+from studies.known import apart_known
 from studies.redundancy import redundancy_predicted
 from studies.rewritten import apart_rewritten
 from studies.two_truths import apart_truths
@@ -40,6 +41,7 @@ ALL = (
     apart_rewritten,
     apart_pieces,
     apart_truths,
+    apart_known,
 )
 
 if __name__ == "__main__":
