@@ -35,7 +35,7 @@ from cisp.rotations import (
 from cisp.sweeps import sweep
 from cisp.tables import rows
 from cisp.tally import Measurement
-from cisp.testbed import Testbed, recovery
+from cisp.testbed import Testbed, recovery, reference, references
 from cisp.theory import DensityEvolution, density_evolution
 from cisp.triangles import triangle_free, triangle_free_capacity
 from cisp.wiring import Dealt, Extrinsic
@@ -78,6 +78,8 @@ __all__ = [
     "prime_steps_capacity",
     "random_subsets",
     "recovery",
+    "reference",
+    "references",
     "rows",
     "run_dense",
     "silenced",

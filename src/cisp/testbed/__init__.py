@@ -2,7 +2,19 @@
 
 from cisp.testbed.activity import bernoulli, zipf
 from cisp.testbed.bed import Batch, Testbed
+from cisp.testbed.export import export
+from cisp.testbed.frozen import reference, references
 from cisp.testbed.recovery import recovery
 from cisp.testbed.truth import Components
 
-__all__ = ["Batch", "Components", "Testbed", "bernoulli", "recovery", "zipf"]
+__all__ = [
+    "Batch",
+    "Components",
+    "Testbed",
+    "bernoulli",
+    "export",
+    "recovery",
+    "reference",
+    "references",
+    "zipf",
+]

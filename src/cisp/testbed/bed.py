@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from cisp.arguments import count
 from cisp.inputs import Seed
@@ -97,8 +97,8 @@ class Testbed:
         while True:
             yield self.sample(batch=batch, rng=rng)
 
-    def dataset(self, *, batch: int = BATCH, rng: int = 0) -> IterableDataset[Batch]:
-        """The stream for a torch DataLoader with batch_size=None; its workers differ."""
+    def dataset(self, *, batch: int = BATCH, rng: int = 0) -> Dataset[Batch]:
+        """The stream as a torch IterableDataset, for a DataLoader with batch_size=None."""
         return _Stream(self, batch, rng)
 
     def directions(self, layer: int | None = None) -> Float[Tensor, "T D"]:
@@ -124,12 +124,7 @@ class Testbed:
         return truth.alone(self.network)
 
     def _one(self, layer: int | None) -> int:
-        layer = self.layer if layer is None else layer
-        if layer is None:
-            raise ValueError(
-                f"layer=None is not allowed; this bed has all layers: one of 1..{self.network.L}"
-            )
-        return count("layer", layer, high=self.network.L)
+        return count("layer", self.layer if layer is None else layer, high=self.network.L)
 
 
 class _Stream(IterableDataset[Batch]):

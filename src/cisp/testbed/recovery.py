@@ -47,8 +47,8 @@ def recovery(
     part", "weights" (the pieces with `Testbed.components` and with W), "ablated latents" and
     "ablated pieces": what taking out of the activations, or of the weights, what was recovered of a
     circuit does to it ("itself", 1: its read-out in the last layer is gone) and to the others that
-    are active ("others", 0: nothing). The scores are explained at `cisp.testbed.scores`. chance: what as many random directions
-    would score, where a formula says so.
+    are active ("others", 0: nothing). The scores are explained at `cisp.testbed.scores`. chance:
+    what as many random directions would score, where a formula says so.
 
     Raises ValueError if nothing is given, or if shapes or numbers of runs disagree.
     """

@@ -65,8 +65,11 @@ class Components:
     def sparse(self, t: int) -> Tensor:
         """The part of circuit t as a sparse COO tensor (D, D)."""
         R, C = self.blocks.shape[1:]
+        size = self.D, self.D
         places = torch.stack([self.rows[t].repeat_interleave(C), self.columns[t].repeat(R)])
-        return torch.sparse_coo_tensor(places, self.blocks[t].flatten(), (self.D, self.D))
+        return torch.sparse_coo_tensor(
+            places, self.blocks[t].flatten(), size, check_invariants=True
+        )
 
     def factors(self, t: int) -> tuple[Float[Tensor, "D r"], Float[Tensor, "r D"]]:
         """U (D, r) and V (r, D) of the part of circuit t, U V: its rank-one pieces by size."""
@@ -112,6 +115,6 @@ def components(network: Network, layer: int, *, whole: bool = False) -> Componen
     )
 
 
-def numpy(part: Components) -> dict[str, np.ndarray]:
+def arrays(part: Components) -> dict[str, np.ndarray]:
     """The components as arrays."""
     return {name: getattr(part, name).cpu().numpy() for name in ("rows", "columns", "blocks")}
