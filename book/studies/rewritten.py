@@ -20,7 +20,7 @@ from studies.apart import BEDS, CIRCUITS, DESCENT, NETWORKS, TESTED_ON, bed_draw
 
 FEW, RATE = 2 * CIRCUITS, 6e-3  # latents in each layer; learning rate
 REACH = {"per layer": 1, "across layers": 3}
-CUT = (("extrinsic", 3), ("post's", 3))  # bed, latents for each active circuit
+CUT = (("extrinsic", 3),)  # bed, latents for each active circuit
 
 
 def with_and_without(bed: cisp.Testbed, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
