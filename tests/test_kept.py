@@ -70,12 +70,12 @@ def recomputed(*_: object, **__: object) -> None:
         ("exact_tables", "exact_denser", 30),
         ("exact_edges", "exact_least_M", 2 * 8),
         ("exact_edges", "exact_switching", 2 * 4 * 4),
-        ("apart", "apart_settings", 16),
-        ("apart", "apart_latents", 5 * (5 * 10 + 2 * 4 * 5)),
+        ("apart", "apart_settings", 12),
+        ("apart", "apart_latents", 5 * (4 * 10 + 2 * 4 * 5)),
         ("two_truths", "apart_truths", 5 * 4),
-        ("rewritten", "apart_rewritten", 2 * 5 * 2),
-        ("in_pieces", "apart_pieces", 5 * 5),
-        ("known", "apart_known", 5 * (2 * 5 + 3)),
+        ("rewritten", "apart_rewritten", 5 * 2),
+        ("in_pieces", "apart_pieces", 3 * 5),
+        ("known", "apart_known", 5 * 2 * 5),
     ],
 )
 def test_the_kept_tables_are_of_this_code(

@@ -22,7 +22,6 @@ from apart import (
     clusters,
     decomposed,
     independent,
-    pieces_by_chance,
     principal,
     random,
     singular,
@@ -44,11 +43,10 @@ SETTINGS = {  # tried for each method
     "TopK": [{"each": k, "lr": lr} for k, lr in product((1, 2), (3e-3, 6e-3))],
     "L1": [{"l1": l1, "lr": lr} for l1, lr in product((0.5, 1.5), (3e-3, 1e-2))],
     "transcoder": [{"each": k, "lr": lr} for k, lr in product((1, 2), (3e-3, 6e-3))],
-    "pieces": [{"price": p, "lr": lr} for p, lr in product((1e-3, 1e-2), (1e-3, 3e-3))],
 }
 
 TUNED_BY = "direction, mean best", "subspace, mean best", "activity, F1"
-TUNED: dict[str, dict[str, Any]] = {  # the best of them, by `apart_settings`
+TUNED: dict[str, dict[str, Any]] = {  # the best of them, by `apart_settings`; pieces: of as many
     "TopK": {"each": 1, "lr": 6e-3},
     "L1": {"l1": 0.5, "lr": 3e-3},
     "transcoder": {"each": 1, "lr": 6e-3},
@@ -81,7 +79,6 @@ def extrinsic_bed(seed: int) -> cisp.Network:
 BEDS: dict[str, tuple[Callable[[int], cisp.Network], int, tuple[int, ...]]] = {  # z, layers
     "post's": (posts_bed, 2, (1, 2, 3, 4, 5)),
     "post's, design": (design_bed, 2, (1, 2, 3, 4, 5)),
-    "post's, one on": (posts_bed, 1, (2,)),
     "extrinsic": (extrinsic_bed, 2, (2,)),
     "side by side": (control_bed, 2, (2,)),
 }
@@ -191,14 +188,9 @@ def all_settings(methods: str) -> pd.DataFrame:
 
 
 def setting_scored(method: str, setting: dict[str, Any]) -> float:
-    """The mean of three scores of latents; of pieces the cosine of each circuit's best one."""
+    """The mean of three scores, by direction, by subspace and by activity."""
     bed, A, test = bed_drawn("post's", SIXTH)
     rng, options = np.random.default_rng(SIXTH), dict(setting)
-    if method == "pieces":
-        start = pieces_by_chance(bed.network.W(2), MANY, rng)
-        found = layer_in_pieces(bed, A, start, setting, rng)
-        table = cisp.recovery(bed, layer=2, pieces=(found.U, found.V))
-        return float(cisp.rows(table, truth="own part", score="best piece").value.item())
     if "each" in options:
         options["k"] = BEDS["post's"][1] * options.pop("each")
     reads = 1 if method == "transcoder" else 2
