@@ -13,6 +13,7 @@ import torch
 from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
 from sae_lens.config import SAETrainerConfig
 from sae_lens.synthetic import FeatureDictionary, eval_sae_on_synthetic_data
+from sae_lens.training.activation_scaler import ActivationScaler
 from sae_lens.training.sae_trainer import SAETrainer
 from torch import Tensor, nn
 
@@ -45,9 +46,7 @@ truth = FeatureDictionary(num_features=T * network.d, hidden_dim=D, bias=False, 
 with torch.no_grad():
     truth.feature_vectors.copy_(true.view(T * network.d, D))
 
-config = TopKTrainingSAEConfig(
-    d_in=D, d_sae=K, k=8, normalize_activations="expected_average_only_in"
-)
+scale = ActivationScaler(D**0.5 / float(bed.sample().activations.norm(dim=1).mean()))
 trainer = SAETrainer(
     cfg=SAETrainerConfig(
         total_training_samples=500_000,
@@ -58,23 +57,17 @@ trainer = SAETrainer(
         lr_decay_steps=150,
         dead_feature_window=200,
     ),
-    sae=TopKTrainingSAE(config),
-    data_provider=(batch.activations for batch in bed.stream(batch=1024, rng=1)),
+    sae=TopKTrainingSAE(TopKTrainingSAEConfig(d_in=D, d_sae=K, k=8)),
+    data_provider=(scale(batch.activations) for batch in bed.stream(batch=1024, rng=1)),
 )
 sae = trainer.fit()
 print("its own scores, neurons as features:")
 print(
     eval_sae_on_synthetic_data(
-        sae, truth, Features(), 10_000, batch_size=1000, activation_scaler=trainer.activation_scaler
+        sae, truth, Features(), 10_000, batch_size=1000, activation_scaler=scale
     )
 )
-
-
-def encode(x: Tensor) -> Tensor:
-    return sae.encode(trainer.activation_scaler.scale(x))
-
-
 print("those of cisp, circuits as directions and as subspaces:")
-print(cisp.recovery(bed, decoder=sae.W_dec, encode=encode).round(3).to_string())
+print(cisp.recovery(bed, decoder=sae.W_dec, encode=lambda x: sae.encode(scale(x))).round(3).to_string())
 P
 PYTHONPATH="$root/src" WANDB_MODE=disabled "$here/venv/bin/python" "$here/peer.py"
