@@ -72,6 +72,12 @@ def recomputed(*_: object, **__: object) -> None:
         ("exact_tables", "exact_denser", 30),
         ("exact_edges", "exact_least_M", 2 * 8),
         ("exact_edges", "exact_switching", 2 * 4 * 4),
+        ("apart", "apart_settings", 12),
+        ("apart", "apart_latents", 5 * (4 * 10 + 2 * 4 * 5)),
+        ("two_truths", "apart_truths", 5 * 4),
+        ("rewritten", "apart_rewritten", 5 * 2),
+        ("in_pieces", "apart_pieces", 3 * 5),
+        ("known", "apart_known", 5 * 2 * 5),
         ("learned", "learned", 10 * 3 * 4),
     ],
 )
@@ -212,6 +218,14 @@ def test_parts_that_are_finished_are_not_made_again(
         ("exact", "exact_switching", "CORRECT = 1e-6", "CORRECT = 1e-5"),
         ("exact_tables", "exact_denser", "Q, SLOPES = 55", "Q, SLOPES = 49"),
         ("exact_edges", "exact_least_M", "0.98, 1)", "1)"),
+        (
+            "apart",
+            "apart_latents",
+            "NETWORKS, SIXTH = 16_384, 300, 5",
+            "NETWORKS, SIXTH = 16_384, 300, 4",
+        ),
+        ("apart", "apart_pieces", '"pieces": {"price": 1e-2', '"pieces": {"price": 1e-3'),
+        ("rewritten", "apart_rewritten", "RATE = 2 * CIRCUITS, 6e-3", "RATE = 2 * CIRCUITS, 3e-3"),
     ],
 )
 def test_a_table_is_stale_when_a_list_behind_it_changes(

@@ -6,6 +6,7 @@ from time import time
 import kept
 
 from studies.ablation import ablations
+from studies.apart import apart_latents, apart_settings
 from studies.chosen import chosen_networks
 from studies.critical import critical_lines, critical_predicted
 from studies.exact import exact_beyond, exact_noise, exact_pairs
@@ -18,8 +19,12 @@ from studies.grid import (
     figures_8_to_11_predicted,
     first_layer,
 )
+from studies.in_pieces import apart_pieces
+from studies.known import apart_known
 from studies.learned import learned
 from studies.redundancy import redundancy_predicted
+from studies.rewritten import apart_rewritten
+from studies.two_truths import apart_truths
 
 ALL = (
     first_layer,
@@ -38,6 +43,12 @@ ALL = (
     exact_denser,
     exact_least_M,
     exact_switching,
+    apart_settings,
+    apart_latents,
+    apart_rewritten,
+    apart_pieces,
+    apart_truths,
+    apart_known,
     learned,
 )
 

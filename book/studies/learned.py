@@ -47,4 +47,6 @@ def trained(*, seeds: int, steps: int, **sizes: int) -> pd.DataFrame:
 
 def learned() -> pd.DataFrame:
     """Trained networks beside the hand-coded one, by start and loss, over seeds."""
-    return kept("learned", trained, seeds=3, steps=1000, T=80, D=160, S=4, L=3)
+    return kept(
+        "learned", trained, long="twenty minutes", seeds=3, steps=1000, T=80, D=160, S=4, L=3
+    )
