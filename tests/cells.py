@@ -27,9 +27,9 @@ def held(network: Network, *, folder: Path, start: int, **options: Any) -> Measu
 
 
 def slow(network: Network, *, folder: Path, **options: Any) -> Measurement:
-    """The same, a fifth of a second later."""
+    """The same, half a second later."""
     _start(network, folder)
-    time.sleep(0.2)
+    time.sleep(0.5)
     return measure(network, **options)
 
 

@@ -86,10 +86,10 @@ def test_a_file_is_written_as_open_would(tmp_path: Path) -> None:
 def test_what_is_no_plain_file_is_written_into(tmp_path: Path) -> None:
     pipe, read = tmp_path / "pipe", list[bytes]()
     os.mkfifo(pipe)
-    reader = Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader = Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
     reader.start()
     network().save(pipe)
-    reader.join()
+    reader.join(60)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     network().save(tmp_path / "plain")
     assert read == [(tmp_path / "plain").read_bytes()]

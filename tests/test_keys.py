@@ -104,7 +104,8 @@ def test_equal_things_have_one_key_and_others_another(make: Callable[[int], Any]
 
 
 def test_values_of_other_kinds_or_places_are_told_apart() -> None:
-    many = [1, 1.0, True, "1", [1], (1,), torch.ones(1), torch.ones(1, 1), np.ones(1), None, b"1"]
+    zeros = [torch.zeros(1), torch.zeros(1, dtype=torch.int32), np.zeros(1), np.zeros(1, int)]
+    many = [1, 1.0, True, "1", [1], (1,), torch.ones(1), torch.ones(1, 1), None, b"1", *zeros]
     assert len({key(thing=thing) for thing in many}) == len(many)
     assert key(a=1, b=2) != key(a=2, b=1)
     assert key(a=[1, [2]]) != key(a=[[1], 2])
@@ -141,6 +142,7 @@ def by_class(x): return Kind().of(x)
 def by_list(x): return [inner, Kind][0](x)
 def by_comprehension(x): return [inner(y) for y in x]
 def by_whole(x): return getattr(users_helper, "scaled")(x)
+def by_set(x): return x in {"a", "bc", "def", "ghij", "k"}
 def again(x): return again(x - 1) if x else inner(x)
 """
 HELPER = "FACTOR = 2\ndef scaled(x): return x * FACTOR\n"
