@@ -14,7 +14,7 @@ from cisp.arguments import count
 
 LEVELS = 8  # steps between an indicator of 0 and one of 1
 CLASSES = 8  # classes of positions by load, and kinds of rows by theirs
-TAKEN = 3  # most positions of a circuit that active circuits take, as far as told apart
+TAKEN = 6  # most positions of a circuit that active circuits take, as far as told apart
 
 Array = Float[np.ndarray, "..."]
 Numbers = Num[np.ndarray, "..."] | float | int
@@ -39,6 +39,7 @@ class Crowd:
     mix: Float[np.ndarray, "k c"]
     met: Float[np.ndarray, " k"]
     spread: Float[np.ndarray, " k"]
+    pairs: float
     levels: int = LEVELS
 
     @cached_property
@@ -63,6 +64,31 @@ class Crowd:
     def meets(self) -> float:
         """The mean number of positions that two circuits share, S^2 d/D or a little more (6.3)."""
         return self.S * float(self.met.mean()) / (self.T - 1)
+
+    def over(
+        self, kinds: Int[np.ndarray, "r L z"], drawn: Float[np.ndarray, "r L pairs"]
+    ) -> Int[np.ndarray, "r L z"]:
+        """How many positions of each of z circuits are those of one before it too."""
+        relative = self.met / max(self.met.mean(), 1e-12)
+        found = np.zeros(kinds.shape, int)
+        pairs = [(v, u) for v in range(kinds.shape[2]) for u in range(v)]
+        for k, (v, u) in enumerate(pairs):
+            chance = self.meets * relative[kinds[..., u]] * relative[kinds[..., v]]
+            found[..., v] += drawn[..., k] < chance
+        return np.minimum(found, self.S - 1)
+
+    def taken_by(self, z: int) -> Float[np.ndarray, "2 c"]:
+        """The positions of each class that one of z active circuits takes, and that more take."""
+        load = self.others + 1
+        none_, one = none(self.T, load, z), z * load / self.T * none(self.T - 1, load - 1, z - 1)
+        return self.size * np.stack([one, np.maximum(1 - none_ - one, 0)])
+
+    @cached_property
+    def apart(self):
+        """How much less the mean of a circuit's neurons varies, as its positions hear different circuits."""
+        Q = none(self.T - 1, self.others, np.average(self.others, weights=self.size) + 1)
+        Q = Q.clip(1e-9, 1 - 1e-9)
+        return (self.S - 1) * self.others / (self.T - 2 + 1e-9) * -np.log(Q) * Q / (1 - Q)
 
     def classes(self, z: int) -> tuple[Float[np.ndarray, "k c"], Float[np.ndarray, "k c"]]:
         """Classes of a row's positions that none of z active circuits takes, and that one takes."""
@@ -121,6 +147,7 @@ def crowd_of(
         mix=np.stack(mix),
         met=np.array([load[table[r]].mean() - 1 for r in rows]),
         spread=np.array([load[table[r]].var(1).mean() for r in rows]),
+        pairs=float(((c_row := load[table] - 1.0).sum(1) ** 2 - (c_row**2).sum(1)).mean() / max(T - 1, 1) ** 2),
         levels=levels,
     )
 

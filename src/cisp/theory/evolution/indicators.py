@@ -6,11 +6,12 @@ It serves active and inactive circuits. Chapter 10 derives each part.
 import numpy as np
 from jaxtyping import Float, Int
 
+from cisp.theory.evolution.crowd import none
 from cisp.theory.evolution.laws import excess
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Side, State
 
-Laws = list[list[Float[np.ndarray, "r c a s"]]]  # for each m, at a free position and a shared one
+Laws = list[Float[np.ndarray, "r c a s"]]  # at a free position and at a shared one
 
 
 def next_state(
@@ -19,30 +20,42 @@ def next_state(
     inactive: Side,
     active: Side,
     kinds: Int[np.ndarray, "r z"],
+    over: Int[np.ndarray, "r z"],
     slices: Int[np.ndarray, " r"],
 ) -> State:
     """The layer after this one, in which the active circuits have rows of these kinds."""
     crowd, z = setting.crowd, setting.z
-    sends = sent_by(setting, inactive)
-    law = np.einsum("rma,mrcas->rcs", state.inactive, np.stack([s[0] for s in sends]))
-    noise = setting.ingredients.drawn(crowd.empty(z)[:, None] * law, slices)
-    to_active = sent_by(setting, active)
-    also = (z - 1) * crowd.meets / crowd.S
-    weights = np.stack([active.free.mean(0) * (1 - also), active.shared.mean(0) * also])
-    sent = np.einsum("rma,mjrcas,jc->rs", state.active, np.array(to_active), weights)
+    free, shared = sent_by(setting, inactive)
+    law = np.einsum("ra,rcas->rcs", state.inactive, free)
+    cov, vx = heard(setting, inactive.seen.X[0], inactive.seen.shift)
+    known = np.einsum("ra,rca->rc", state.inactive, cov)
+    var = law @ crowd.indicators**2 - (law @ crowd.indicators) ** 2
+    R2 = (known**2 / np.maximum(vx[..., 0] * var, 1e-12)).clip(0, 1)
+    f = setting.ingredients.drawn(crowd.empty(z)[:, None] * law, slices, R2)
+    to_inactive, to_active = [stronger(free, f), stronger(shared, f)], sent_by(setting, active)
+    noise = crowd.empty(z)[:, None] * np.einsum("ra,rcas->rcs", state.inactive, to_inactive[0])
+    taken = crowd.taken_by(z)
+    weights = taken / np.maximum(taken.sum(0), 1e-300)
+    sent = sum(
+        w[:, None] * np.einsum("ra,rcas->rcs", state.active, one)
+        for w, one in zip(weights, to_active, strict=True)
+    )
+    on = sent @ crowd.indicators @ taken.sum(0) / taken.sum()
     return State(
-        inactive=read(inactive, sends),
-        active=read(active, to_active),
+        inactive=read(inactive, spread_out(setting, inactive, to_inactive)),
+        active=read(active, spread_out(setting, active, to_active)),
         kinds=kinds,
+        over=over,
+        taken=inactive.taken.mean(1),
         sent=sent,
         noise=noise,
-        total=(noise @ crowd.indicators).sum(1) + crowd.occupied(z) * (sent @ crowd.indicators),
+        total=(noise @ crowd.indicators).sum(1) + on * (z * crowd.S - over.sum(1)),
     )
 
 
 def sent_by(setting: Setting, side: Side) -> Laws:
-    """The laws of s at a circuit's positions, for each m, at free and at shared ones."""
-    return [[sends(setting, X, seen.shift) for X in seen.X] for seen in side.seen]
+    """The laws of s at a circuit's positions, at free and at shared ones."""
+    return [sends(setting, X, side.seen.shift) for X in side.seen.X]
 
 
 def sends(
@@ -62,23 +75,57 @@ def sends(
     return (-np.diff(passed, axis=3, prepend=one, append=0 * one)).clip(0)
 
 
-def read(side: Side, sends: Laws) -> Float[np.ndarray, "r m a"]:
+def read(side: Side, sends: Laws) -> Float[np.ndarray, "r a"]:
     """The law of the next read-out: the mean of S neurons, independent given a.
 
     m of them sit on positions that also carry an active circuit.
     """
-    r, _, A = side.law.shape
-    levels = sends[0][0].shape[3] - 1
+    A = side.law.shape[1]
+    levels = sends[0].shape[3] - 1
     S, size = (A - 1) // levels, 2 ** int(np.ceil(np.log2(A)))
-    hat = np.zeros((r, side.taken.shape[2], size // 2 + 1), complex)
-    for a, neurons in zip(np.moveaxis(side.law, 1, 0), sends, strict=True):
-        free, shared = (
-            np.einsum("rcaw,kc->krwa", np.fft.rfft(s, size), c, optimize=True)
-            for s, c in zip(neurons, (side.free, side.shared), strict=True)
-        )
-        for k in range(side.taken.shape[1]):
-            for m in range(side.taken.shape[2]):
-                whole = free[k] ** (S - m) * shared[k] ** m
-                hat[:, m] += side.taken[:, k, m, None] * (whole @ a[..., None])[..., 0]
+    free, shared = (
+        np.einsum("rcaw,kc->krwa", np.fft.rfft(s, size), c, optimize=True)
+        for s, c in zip(sends, (side.free, side.shared), strict=True)
+    )
+    hat = np.zeros(free.shape[1:3], complex)
+    for k in range(side.taken.shape[1]):
+        whole = np.zeros_like(free[k])
+        for m in range(side.taken.shape[2]):
+            whole += side.taken[:, k, m, None, None] * free[k] ** (S - m) * shared[k] ** m
+        hat += (whole @ side.law[..., None])[..., 0] 
     found = np.fft.irfft(hat, size)[..., :A].clip(0)
-    return found / found.sum((1, 2), keepdims=True)
+    return found / found.sum(1, keepdims=True)
+
+
+def heard(setting, law, shift):
+    """Cov(s, X) and Var X."""
+    crowd, step, unit = setting.crowd, setting.step, setting.unit
+    x = np.arange(law.shape[2])
+    mean = law @ x
+    tilted = law * (x - mean[..., None])
+    own = setting.ingredients.own(crowd, crowd.values)
+    y = (step.knots(np.array([0.0, 1.0])) - own[:, None] + shift[:, None, None]) / unit
+    above = excess(tilted, y.reshape(len(y), 1, -1)).reshape(*law.shape[:2], *y.shape[1:])
+    return unit * step.gain * (above[..., 0] - above[..., 1]), (tilted @ x)[..., None]
+
+
+def spread_out(setting, side, sends):
+    crowd, out, I = setting.crowd, [], setting.crowd.indicators
+    for X, law in zip(side.seen.X, sends):
+        cov, vx = heard(setting, X, side.seen.shift)
+        mean = law @ I
+        var = law @ I**2 - mean**2
+        w = (crowd.apart[:, None] * cov**2 / np.maximum(vx * var, 1e-12)).clip(0, 0.9)[..., None]
+        at = mean * crowd.levels
+        low = np.floor(at).clip(0, crowd.levels - 1).astype(int)
+        point = np.zeros_like(law)
+        np.put_along_axis(point, low[..., None], (1 - (at - low))[..., None], 3)
+        np.put_along_axis(point, low[..., None] + 1, (at - low)[..., None], 3)
+        out.append((1 - w) * law + w * point)
+    return out
+
+
+def stronger(law, f):
+    on = 1 - law[..., :1]
+    more = 1 - (1 - on) ** f[:, None, None, None]
+    return np.concatenate([1 - more, law[..., 1:] * more / np.maximum(on, 1e-300)], -1)

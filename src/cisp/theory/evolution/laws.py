@@ -28,10 +28,11 @@ def narrowed(
     x = np.arange(law.shape[2])
     mean = law @ x
     variance = law @ x**2 - mean**2
-    k = np.sqrt(np.clip(1 - fewer / np.maximum(variance, 1e-9), 1 / 16, 1))[..., None]
+    k = np.sqrt(np.clip(1 - fewer / np.maximum(variance, 1e-9), 1 / 16, 4))[..., None]
     ends = np.arange(-1, law.shape[2] + 1)
     above = k * excess(law, mean[..., None] + (ends - mean[..., None]) / k)
-    return np.where(fewer[..., None] > 0, np.diff(above, 2).clip(0), law)
+    found = np.diff(above, 2).clip(0)
+    return found / found.sum(-1, keepdims=True)
 
 
 def coarse(law: Float[np.ndarray, "... x"], by: int) -> Float[np.ndarray, "... y"]:
@@ -45,7 +46,7 @@ def coarse(law: Float[np.ndarray, "... x"], by: int) -> Float[np.ndarray, "... y
 
 
 def drawn(
-    noise: Float[np.ndarray, "r c s"], slices: Int[np.ndarray, " r"]
+    noise: Float[np.ndarray, "r c s"], slices: Int[np.ndarray, " r"], R2
 ) -> Float[np.ndarray, "r c s"]:
     """The noise of one input in place of its mean: its strength drawn from a gamma distribution.
 
@@ -57,9 +58,8 @@ def drawn(
     power = indicators**2
     mean = np.maximum((noise @ power).sum(1), 1e-300)
     alone = (noise @ power) ** 2 / np.maximum(noise.sum(2), 1e-300)
-    variance = np.maximum((noise @ power**2 - alone).sum(1), 1e-300)
+    variance = np.maximum(((noise @ power**2 - alone) * (1 - R2)).sum(1), 1e-300)
     shape = np.maximum(mean**2 / variance, 1e-8)[:, None]
     below = gammainc(shape + 1, gammaincinv(shape, (slices[:, None] + np.array([0, 1])) / draws))
     strength = draws * np.diff(below)[:, 0]
-    most = noise.sum((1, 2)) / np.maximum(noise[..., 1:].sum((1, 2)), 1e-300)
-    return noise * np.where(indicators > 0, np.minimum(strength, most)[:, None, None], 1)
+    return strength

@@ -37,6 +37,7 @@ class Moments:
     mean: Float[np.ndarray, "r c a"]
     square: Float[np.ndarray, "r c a"]
     on: Float[np.ndarray, "r c a"]
+    lean: Float[np.ndarray, "r c a"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +47,18 @@ class Neurons:
     mean: Float[np.ndarray, "r c a i"]
     square: Float[np.ndarray, "r c a i"]
     on: Float[np.ndarray, "r c a i"]
+    lean: Float[np.ndarray, "r c a i"]
     on_0: Float[np.ndarray, "r c a 1"]
     on_1: Float[np.ndarray, "r c a 1"]
 
     def overall(self) -> Moments:
         """The moments of x_i, over all directions."""
-        return Moments(*(m.mean(3) for m in (self.mean, self.square, self.on)))
+        return Moments(*(m.mean(3) for m in (self.mean, self.square, self.on, self.lean)))
 
     def less(self, true: Float[np.ndarray, " i"], i: int) -> Moments:
         """The moments of x_i less the true component, in one direction."""
         error = self.square - 2 * true * self.mean + true**2
-        return Moments((self.mean - true)[..., i], error[..., i], self.on[..., i])
+        return Moments((self.mean - true)[..., i], error[..., i], self.on[..., i], self.lean[..., i])
 
     def on_by_block(
         self, weights: Float[np.ndarray, " c"], share: Float[np.ndarray, "r a"]
@@ -87,13 +89,13 @@ def neurons_of(setting: Setting, seen: Seen, j: int, sent: Sent) -> Neurons:
         found.append([first - s, second - 2 * s * first + s**2, on])
     low, high = step.knots(crowd.indicators)[[0, -1]]
     above = [(u > knot + 1e-9)[..., None] for knot in (low, high)]
-    wanted = [np.stack(values, -1) for values in zip(*found, strict=True)] + above
-    return Neurons(
-        *(
-            np.einsum("rcx,rcaxi->rcai", law, value + 0 * law[:, :, None, :1, None])
-            for value in wanted
-        )
-    )
+    wanted = [np.stack(values, -1) for values in zip(*found, strict=True)]
+    about = X - (law @ X)[..., None]
+    tilted = law * about / np.sqrt(np.maximum((law * about**2).sum(-1), 1e-12))[..., None]
+    def mean(weights, value):
+        return np.einsum("rcx,rcaxi->rcai", weights, value + 0 * law[:, :, None, :1, None])
+    lean = mean(tilted, wanted[0])
+    return Neurons(*(mean(law, v) for v in wanted), lean, *(mean(law, v) for v in above))
 
 
 def _few_points(
@@ -115,9 +117,10 @@ def square_of_mean(
     neurons that are on.
     """
     S, own = setting.crowd.S, setting.ingredients.common * own
-    mean, square, on = (_over(side.free, x) for x in (free.mean, free.square, free.on))
-    mean_1, square_1, on_1 = (
-        _over(side.shared, x) for x in (shared.mean, shared.square, shared.on)
+    k = np.sqrt(setting.crowd.apart / (S - 1 + 1e-9))[:, None]
+    mean, square, on, lean = (_over(side.free, x) for x in (free.mean, free.square, free.on, k * free.lean))
+    mean_1, square_1, on_1, lean_1 = (
+        _over(side.shared, x) for x in (shared.mean, shared.square, shared.on, k * shared.lean)
     )
     total = np.zeros_like(own)
     for m, share in enumerate(np.moveaxis(side.taken, 2, 0)):
@@ -126,7 +129,7 @@ def square_of_mean(
             return ((S - m) * f + m * g) ** 2 - (S - m) * f**2 - m * g**2
 
         each = (
-            (S - m) * square + m * square_1 + pairs(mean, mean_1) + own[:, None] * pairs(on, on_1)
+            (S - m) * square + m * square_1 + pairs(mean, mean_1) - pairs(lean, lean_1) + own[:, None] * pairs(on, on_1)
         )
         total += (share[..., None] * each).mean(1) * 2 / S**2
     return total

@@ -123,22 +123,26 @@ def evolve(
         _errors(z, layers),
         _activity(z, layers),
         crowd.values,
-        np.stack([state.inactive.sum(1).mean(0) for state, _ in layers]),
-        np.stack([state.active.sum(1).mean(0) for state, _ in layers]),
+        np.stack([state.inactive.mean(0) for state, _ in layers]),
+        np.stack([state.active.mean(0) for state, _ in layers]),
     )
 
 
 def _layers(setting: Setting, L: int) -> Iterator[tuple[State, Vectors]]:
     """Layers 1..L, for so many draws of the active circuits' kinds and of the noise's strength."""
     crowd, z, draws = setting.crowd, setting.z, setting.ingredients.draws
-    random = qmc.LatinHypercube(L * (z + 1), rng=np.random.default_rng(0)).random(draws)
+    pairs = z * (z - 1) // 2
+    random = qmc.LatinHypercube(L * (z + 1 + pairs), rng=np.random.default_rng(0)).random(draws)
     kinds = setting.ingredients.kinds(crowd, random[:, : L * z]).reshape(draws, L, z)
-    slices = (random[:, L * z :] * draws).astype(int)
-    state, vectors = first_state(crowd, kinds[:, 0]), first_vectors(crowd, kinds[:, 0])
+    slices = (random[:, L * z : L * (z + 1)] * draws).astype(int)
+    over = crowd.over(kinds, random[:, L * (z + 1) :].reshape(draws, L, pairs))
+    state = first_state(crowd, kinds[:, 0], over[:, 0])
+    vectors = first_vectors(crowd, kinds[:, 0])
     yield state, vectors
     for layer in range(1, L):
         inactive, active = sides(setting, state, kinds[:, layer])
-        state = next_state(setting, state, inactive, active, kinds[:, layer], slices[:, layer])
+        now = kinds[:, layer], over[:, layer], slices[:, layer]
+        state = next_state(setting, state, inactive, active, *now)
         vectors = next_vectors(setting, vectors, inactive, active)
         yield state, vectors
 

@@ -1,5 +1,7 @@
 """What the positions of a layer see of the layer before, for active and inactive circuits."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Complex, Float, Int
 
@@ -25,35 +27,47 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     """
     crowd, z = setting.crowd, setting.z
     waves = _waves(setting, state)
-    noise, blocks = _noise(setting, state, waves), _blocks(setting, state, waves)
-    whole, fewer = (state.active.sum(1) @ waves)[:, None], _fewer(setting, state)
-    size = 2 * (waves.shape[1] - 1)
+    noise = [_noise(setting, state, waves, j) for j in (0, 1)]
+    blocks = [_blocks(setting, state, waves, j) for j in (0, 1)]
+    fewer, size, S = _fewer(setting, state), 2 * (waves.shape[1] - 1), crowd.S
+    last = np.round(np.arange(len(waves)) * (S - 1) / S).astype(int)
+    wholes = [(state.active @ waves[k])[:, None] for k in (slice(None), last)]
 
-    def seen(others: int, m: int, own: Numbers) -> Seen:
-        """X from so many other active circuits, m of which have a position less to send from."""
-        laws = []
+    def seen(others: int, met: Array, own: Array) -> Seen:
+        """X from so many other active circuits, of which the circuit met each so often."""
+        laws, (more, less) = [], (met[:, None, None] * k for k in (1, 1))
         for j in (0, 1):
-            hat = noise * whole if j else noise
+            hat = noise[j] * (wholes[0] * (1 - more) + wholes[1] * more) if j else noise[0]
             for v in range(others - j):
-                hat = hat * blocks[v < m][v]
+                hat = hat * (blocks[j][0][v] * (1 - more) + blocks[j][1][v] * more)
             law = np.fft.irfft(hat, size).clip(0)
             laws.append(setting.ingredients.narrowed(law, fewer))
         return Seen(laws, crowd.chi * (state.total - own))
 
-    m = np.arange(state.active.shape[1])
-    own = crowd.S * (state.active.sum(1) @ crowd.values) - state.active.sum(2) @ m
-    inactive = [seen(z, m, m) for m in range(state.inactive.shape[1])]
-    active = [seen(z - 1, m, own + m) for m in range(state.active.shape[1])]
+    of_m = state.taken @ np.arange(state.taken.shape[1])
+    met = 2 * state.over.sum(1) / max(z * (z - 1), 1)
+    mean = _sent(setting, state) @ crowd.indicators
     return (
-        Side(state.inactive, inactive, crowd.taken(kinds), *crowd.classes(z)),
-        Side(state.active, active, crowd.taken(kinds[:, :-1]), *crowd.classes(z - 1)),
+        Side(state.inactive, seen(z, of_m / z, of_m * mean), crowd.taken(kinds), *crowd.classes(z)),
+        Side(
+            state.active,
+            seen(z - 1, met.clip(0, 1), S * (state.active @ crowd.values)),
+            crowd.taken(kinds[:, :-1]),
+            *crowd.classes(z - 1),
+        ),
     )
 
 
-def _links(setting: Setting) -> Float[np.ndarray, "c c"]:
+def _sent(setting: Setting, state: State) -> Float[np.ndarray, "r s"]:
+    """The law of s on active circuits' positions."""
+    taken = setting.crowd.taken_by(setting.z).sum(0)
+    return np.einsum("c,rcs->rs", taken / taken.sum(), state.sent)
+
+
+def _links(setting: Setting, j: int = 0) -> Float[np.ndarray, "c c"]:
     """How likely a position of one class is linked to one of another."""
     crowd = setting.crowd
-    return 1 - none(crowd.T - 1 - setting.z, crowd.others[:, None] + 1, crowd.others)
+    return 1 - none(crowd.T - 1 - setting.z, crowd.others[:, None] + 1, np.maximum(crowd.others - j, 0))
 
 
 def _waves(setting: Setting, state: State) -> Complex[np.ndarray, "a w"]:
@@ -68,35 +82,54 @@ def _waves(setting: Setting, state: State) -> Complex[np.ndarray, "a w"]:
 
 
 def _noise(
-    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"]
+    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"], j: int
 ) -> Complex[np.ndarray, "r c w"]:
     """The transform of what positions of no active circuit bring in, each linked or not."""
-    linked, some = _links(setting), waves[: setting.crowd.levels + 1, None]
-    chance = 1 + linked[:, None, :, None] * (some - 1)  # c s c w
-    logs = np.log(np.where(np.abs(chance) < 1e-300, 1e-300, chance))
-    return np.exp(np.tensordot(state.noise, logs, 2))
+    levels, linked = setting.crowd.levels, _links(setting, j)
+    few, s = linked <= 0.5, np.arange(levels + 1)
+    p = np.where(few, linked, 1 - linked)[:, None, :, None]
+    some = np.where(few[:, None, :, None], waves[: levels + 1, None], waves[: levels + 1, None].conj())
+    hat = np.exp(np.tensordot(state.noise, np.log(1 + p * (some - 1)), 2))
+    full = np.tensordot(state.noise @ s, np.where(few, 0.0, 1.0), 1)
+    low = np.floor(full)[..., None]
+    return hat * (1 + (full[..., None] - low) * (waves[1] - 1)) * waves[1] ** low
 
 
 def _blocks(
-    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"]
+    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"], j: int
 ) -> list[list[Complex[np.ndarray, "r c w"]]]:
     """The transform of what each active circuit brings in, from S or from S - 1 positions."""
     crowd, S = setting.crowd, setting.crowd.S
-    sent = state.sent @ waves[: crowd.levels + 1]
-    links = [setting.ingredients.linked(crowd, less) for less in (0, 1)]
+    share = crowd.taken_by(setting.z).sum(0) * _links(setting, j)
+    share = share / np.maximum(share.sum(1, keepdims=True), 1e-300)
+    sent = np.einsum("dc,rcs,sw->rdw", share, state.sent, waves[: crowd.levels + 1], optimize=True)
+    fewer = replace(crowd, others=np.maximum(crowd.others - j, 0))
+    most = int(state.over.max()) + 1
+    links = np.stack([setting.ingredients.linked(fewer, less) for less in range(most + 1)])
 
     def block(v: int, less: int) -> Complex[np.ndarray, "r c w"]:
-        """Active circuit v, a position of which may be one of an active circuit before it too."""
-        again = v * crowd.meets / S
-        once = (1 - again) * sent + again
-        return links[less][state.kinds[:, v]] @ once[:, None] ** np.arange(S + 1)[:, None]
+        """Active circuit v, without positions that are of one before it too."""
+        law = links[state.over[:, v] + less, state.kinds[:, v]]
+        found = np.zeros_like(sent)
+        for h in range(S, -1, -1):
+            found = found * sent + law[..., h, None]
+        return found
 
     return [[block(v, less) for v in range(setting.z)] for less in (0, 1)]
 
 
 def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
-    """The variance that X lacks, in steps squared, as a position has a fixed number of links."""
-    crowd = setting.crowd
-    brought = (state.noise @ crowd.indicators) @ (crowd.others + 1) / (crowd.T - setting.z)
+    """The variance that X lacks, in steps squared, as links come by rows of a fixed number."""
+    crowd, z = setting.crowd, setting.z
+    power = (state.noise @ crowd.indicators**2) @ (crowd.others + 1) / (crowd.T - z)
+    m, a = np.arange(state.taken.shape[1]), crowd.S * crowd.values
+    sent = _sent(setting, state)
+    active = sent @ crowd.indicators
+    uneven = sent @ crowd.indicators**2 - active**2
+    of_m, of_a = (law @ x**2 - (law @ x) ** 2 for law, x in ((state.taken, m), (state.inactive, a)))
+    spread = of_a - active**2 * of_m - state.taken @ m * uneven
+    pairs = z * (z - 1) * active**2 * (crowd.meets**2 - crowd.pairs)
     unlinked = 1 - _links(setting).T @ crowd.size / crowd.size.sum()
-    return crowd.others * unlinked**2 * brought[:, None] ** 2 / crowd.S * crowd.levels**2
+    rows = crowd.others * unlinked**2 * (power - spread + pairs)[:, None]
+    drawn = crowd.occupied(z) * uneven
+    return (rows + (1 - unlinked) ** 2 * drawn[:, None]) * crowd.levels**2

@@ -12,24 +12,27 @@ from cisp.theory.evolution.crowd import Crowd
 class State:
     """A layer: the laws of the read-outs, and what its positions send on.
 
-    inactive, active: joint laws of the positions m that other active circuits take, and of a.
-    kinds: the rows of the active circuits. sent: the law of s on an active circuit's positions.
-    noise: how many positions of no active circuit have each s, by class. total: s over all.
+    kinds: the rows of the active circuits. over: how many positions of each are those of one before
+    it too. taken: the law of the positions m of an inactive circuit that active ones take. sent:
+    the law of s on active circuits' positions, by class. noise: how many positions of no active
+    circuit have each s, by class. total: s over all.
     """
 
-    inactive: Float[np.ndarray, "r m a"]
-    active: Float[np.ndarray, "r _ a"]
+    inactive: Float[np.ndarray, "r a"]
+    active: Float[np.ndarray, "r a"]
     kinds: Int[np.ndarray, "r z"]
-    sent: Float[np.ndarray, "r s"]
+    over: Int[np.ndarray, "r z"]
+    taken: Float[np.ndarray, "r m"]
+    sent: Float[np.ndarray, "r c s"]
     noise: Float[np.ndarray, "r c s"]
     total: Float[np.ndarray, " r"]
 
     def errors(self) -> dict[tuple[str, str], Float[np.ndarray, " r"]]:
         """The mean squared errors of the indicators, for each draw."""
-        a = np.linspace(0, 1, self.inactive.shape[2])
+        a = np.linspace(0, 1, self.inactive.shape[1])
         return {
-            ("indicator", "inactive"): self.inactive.sum(1) @ a**2,
-            ("indicator", "active"): self.active.sum(1) @ (1 - a) ** 2,
+            ("indicator", "inactive"): self.inactive @ a**2,
+            ("indicator", "active"): self.active @ (1 - a) ** 2,
         }
 
 
@@ -48,32 +51,34 @@ class Seen:
 class Side:
     """One kind of circuits, active or inactive, on its way from a layer to the next.
 
-    law: of the positions m that other active circuits take in this layer, and of a. seen: what its
-    positions see of this layer, for each m. taken: the law of m in the next. free, shared: the
-    classes of a row's positions there that no other active circuit takes, and that one takes.
+    law: of a in this layer. seen: what its positions see of this layer. taken: the law of m in the
+    next. free, shared: the classes of a row's positions there that no other active circuit takes,
+    and that one takes.
     """
 
-    law: Float[np.ndarray, "r _ a"]
-    seen: list[Seen]
+    law: Float[np.ndarray, "r a"]
+    seen: Seen
     taken: Float[np.ndarray, "r k m"]
     free: Float[np.ndarray, "k c"]
     shared: Float[np.ndarray, "k c"]
 
 
-def first_state(crowd: Crowd, kinds: Int[np.ndarray, "r z"]) -> State:
+def first_state(
+    crowd: Crowd, kinds: Int[np.ndarray, "r z"], over: Int[np.ndarray, "r z"]
+) -> State:
     """Layer 1: every position of an active circuit is on, m taken positions read m/S."""
     r, z = kinds.shape
-    taken, met = crowd.taken(kinds).mean(1), crowd.taken(kinds[:, :-1]).mean(1)
-    inactive = np.zeros((r, taken.shape[1], len(crowd.values)))
-    for m in range(taken.shape[1]):
-        inactive[:, m, m * crowd.levels] = taken[:, m]
-    active = np.zeros((r, met.shape[1], len(crowd.values)))
-    active[..., -1] = met
+    taken = crowd.taken(kinds).mean(1)
+    inactive, active = np.zeros((2, r, len(crowd.values)))
+    inactive[:, : crowd.levels * taken.shape[1] : crowd.levels] = taken
+    active[:, -1] = 1
     return State(
         inactive=inactive,
         active=active,
         kinds=kinds,
-        sent=np.zeros((r, crowd.levels + 1)) + (crowd.indicators == 1),
+        over=over,
+        taken=taken,
+        sent=np.zeros((r, len(crowd.size), crowd.levels + 1)) + (crowd.indicators == 1),
         noise=np.zeros((r, len(crowd.size), crowd.levels + 1)),
-        total=np.full(r, crowd.occupied(z)),
+        total=z * crowd.S - over.sum(1).astype(float),
     )

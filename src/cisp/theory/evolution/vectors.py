@@ -73,20 +73,15 @@ def _inactive(
     """E|x_hat|^2 of an inactive circuit, and how often a neuron of no active circuit is on."""
     crowd, law = setting.crowd, side.law
     a, silent, still = read_grid(crowd), np.zeros((len(law), 1)), np.zeros(len(law))
-    mean = np.maximum(law.sum(1) @ crowd.values, 1e-300)
+    mean = np.maximum(law @ crowd.values, 1e-300)
     own = (before.inactive / mean / 2)[:, None] * a
     free = Sent(silent, own, before.inactive, still)
     shared = Sent(silent + COMPONENTS, own, before.inactive, still)
-    found = still
-    for share, seen in zip(np.moveaxis(_nodes(crowd, law), 1, 0), side.seen, strict=True):
-        pair = (
-            neurons_of(setting, seen, 0, free).overall(),
-            neurons_of(setting, seen, 1, shared).overall(),
-        )
-        found = found + (share * square_of_mean(setting, side, *pair, own)).sum(1)
-    empty = crowd.empty(setting.z)
-    alone = neurons_of(setting, _mean(side), 0, free)
-    return found, alone.on_by_block(empty / empty.sum(), _nodes(crowd, law.sum(1)))
+    alone = neurons_of(setting, side.seen, 0, free)
+    joined = neurons_of(setting, side.seen, 1, shared)
+    squares = square_of_mean(setting, side, alone.overall(), joined.overall(), own)
+    empty, nodes = crowd.empty(setting.z), _nodes(crowd, law)
+    return (nodes * squares).sum(1), alone.on_by_block(empty / empty.sum(), nodes)
 
 
 def _active(
@@ -99,7 +94,7 @@ def _active(
 ]:
     """Of an active circuit: E|delta x|^2, shrunk, sent, and how often its neurons are on."""
     crowd, true = setting.crowd, COMPONENTS
-    share, seen = _nodes(crowd, side.law.sum(1)), _mean(side)
+    share, seen = _nodes(crowd, side.law), side.seen
     own = np.maximum(before.active - before.shrunk**2, 0)[:, None] / 2 + 0 * read_grid(crowd)
     x = (1 + before.shrunk)[:, None] * true
     mine = crowd.meets * before.sent / crowd.S**2  # its own vector, on average, from each (6.26)
@@ -120,15 +115,6 @@ def _active(
         2 * (share * ((mean - true) * true).mean(2)).sum(1),
         2 * (share * square.mean(2)).sum(1),
         alone.on_by_block(free, share) + joined.on_by_block(shared, share),
-    )
-
-
-def _mean(side: Side) -> Seen:
-    """What is seen on average over m."""
-    weights, shifts = side.law.sum(2), np.stack([one.shift for one in side.seen])
-    X = [np.stack([one.X[j] for one in side.seen]) for j in (0, 1)]
-    return Seen(
-        [np.einsum("rm,mrcx->rcx", weights, x) for x in X], np.einsum("rm,mr->r", weights, shifts)
     )
 
 
