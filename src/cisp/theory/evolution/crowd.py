@@ -11,6 +11,7 @@ from scipy.special import gammaln
 from cisp import allocation
 from cisp.allocation import Table, prime_steps
 from cisp.arguments import count
+from cisp.theory.derived import derived_first_layer
 
 LEVELS = 8  # steps between an indicator of 0 and one of 1
 CLASSES = 8  # classes of positions by load, and kinds of rows by theirs
@@ -40,6 +41,7 @@ class Crowd:
     met: Float[np.ndarray, " k"]
     spread: Float[np.ndarray, " k"]
     pairs: float
+    first: dict
     levels: int = LEVELS
 
     @cached_property
@@ -119,6 +121,7 @@ def crowd_of(
     table: Table | None = None,
     classes: int = CLASSES,
     levels: int = LEVELS,
+    z: int = 1,
 ) -> Crowd:
     """The crowd of a table, by default of `prime_steps`."""
     if count("D", D) % count("d", d):
@@ -147,6 +150,7 @@ def crowd_of(
         mix=np.stack(mix),
         met=np.array([load[table[r]].mean() - 1 for r in rows]),
         spread=np.array([load[table[r]].var(1).mean() for r in rows]),
+        first=_first(table, n, z),
         pairs=float(((c_row := load[table] - 1.0).sum(1) ** 2 - (c_row**2).sum(1)).mean() / max(T - 1, 1) ** 2),
         levels=levels,
     )
@@ -197,3 +201,12 @@ def balance(T: int, S: int, load: Int[np.ndarray, " used"]) -> float:
             "5.24; take fewer circuits or a larger D"
         )
     return float(M / (S * rest))
+
+
+def _first(table, n, z):
+    try:
+        return derived_first_layer(table, n=n, z=z)
+    except ValueError:
+        T, S = table.shape
+        q = allocation.mean_squared_overlap(table, n=n)
+        return {("rotation", "inactive"): z * q + 4 * z * (z - 1) * q**2 * S, ("rotation", "active"): (z - 1) * (9 * q + 8 * (z - 2) * S**2 * q**2)}

@@ -11,7 +11,7 @@ from cisp.theory.evolution.laws import excess
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Side, State
 
-Laws = list[Float[np.ndarray, "r c a s"]]  # at a free position and at a shared one
+Laws = list[list[Float[np.ndarray, "r c a s"]]]  # by group, at a free position and a shared one
 
 
 def next_state(
@@ -25,20 +25,19 @@ def next_state(
 ) -> State:
     """The layer after this one, in which the active circuits have rows of these kinds."""
     crowd, z = setting.crowd, setting.z
-    free, shared = sent_by(setting, inactive)
-    law = np.einsum("ra,rcas->rcs", state.inactive, free)
-    cov, vx = heard(setting, inactive.seen.X[0], inactive.seen.shift)
-    known = np.einsum("ra,rca->rc", state.inactive, cov)
+    to_inactive, to_active = sent_by(setting, inactive), sent_by(setting, active)
+    law = _over_law(inactive, to_inactive, 0)
+    cov, vx = heard(setting, inactive.seen[0].X[0], inactive.seen[0].shift)
+    known = np.einsum("ra,rca->rc", state.inactive.sum(1), cov)
     var = law @ crowd.indicators**2 - (law @ crowd.indicators) ** 2
     R2 = (known**2 / np.maximum(vx[..., 0] * var, 1e-12)).clip(0, 1)
     f = setting.ingredients.drawn(crowd.empty(z)[:, None] * law, slices, R2)
-    to_inactive, to_active = [stronger(free, f), stronger(shared, f)], sent_by(setting, active)
-    noise = crowd.empty(z)[:, None] * np.einsum("ra,rcas->rcs", state.inactive, to_inactive[0])
+    to_inactive = [[stronger(one, f) for one in pair] for pair in to_inactive]
+    noise = crowd.empty(z)[:, None] * _over_law(inactive, to_inactive, 0)
     taken = crowd.taken_by(z)
     weights = taken / np.maximum(taken.sum(0), 1e-300)
     sent = sum(
-        w[:, None] * np.einsum("ra,rcas->rcs", state.active, one)
-        for w, one in zip(weights, to_active, strict=True)
+        w[:, None] * _over_law(active, to_active, j) for j, w in enumerate(weights)
     )
     on = sent @ crowd.indicators @ taken.sum(0) / taken.sum()
     return State(
@@ -55,7 +54,12 @@ def next_state(
 
 def sent_by(setting: Setting, side: Side) -> Laws:
     """The laws of s at a circuit's positions, at free and at shared ones."""
-    return [sends(setting, X, side.seen.shift) for X in side.seen.X]
+    return [[sends(setting, X, seen.shift) for X in seen.X] for seen in side.seen]
+
+
+def _over_law(side: Side, sends: Laws, j: int) -> Float[np.ndarray, "r c s"]:
+    """The law of s on positions of the circuits of a side."""
+    return sum(np.einsum("ra,rcas->rcs", side.law[:, g], pair[j]) for g, pair in enumerate(sends))
 
 
 def sends(
@@ -80,21 +84,21 @@ def read(side: Side, sends: Laws) -> Float[np.ndarray, "r a"]:
 
     m of them sit on positions that also carry an active circuit.
     """
-    A = side.law.shape[1]
-    levels = sends[0].shape[3] - 1
+    A, G = side.law.shape[2], side.law.shape[1] if len(side.seen) > 1 else 1
+    levels = sends[0][0].shape[3] - 1
     S, size = (A - 1) // levels, 2 ** int(np.ceil(np.log2(A)))
-    free, shared = (
-        np.einsum("rcaw,kc->krwa", np.fft.rfft(s, size), c, optimize=True)
-        for s, c in zip(sends, (side.free, side.shared), strict=True)
-    )
-    hat = np.zeros(free.shape[1:3], complex)
-    for k in range(side.taken.shape[1]):
-        whole = np.zeros_like(free[k])
-        for m in range(side.taken.shape[2]):
-            whole += side.taken[:, k, m, None, None] * free[k] ** (S - m) * shared[k] ** m
-        hat += (whole @ side.law[..., None])[..., 0] 
+    hat = np.zeros((len(side.law), G, size // 2 + 1), complex)
+    for a, pair in zip(np.moveaxis(side.law, 1, 0), sends, strict=True):
+        free, shared = (
+            np.einsum("rcaw,kc->krwa", np.fft.rfft(s, size), c, optimize=True)
+            for s, c in zip(pair, (side.free, side.shared), strict=True)
+        )
+        for k in range(side.taken.shape[1]):
+            for m in range(side.taken.shape[2]):
+                whole = free[k] ** (S - m) * shared[k] ** m
+                hat[:, min(m, G - 1)] += side.taken[:, k, m, None] * (whole @ a[..., None])[..., 0]
     found = np.fft.irfft(hat, size)[..., :A].clip(0)
-    return found / found.sum(1, keepdims=True)
+    return found / found.sum((1, 2), keepdims=True)
 
 
 def heard(setting, law, shift):
@@ -111,17 +115,20 @@ def heard(setting, law, shift):
 
 def spread_out(setting, side, sends):
     crowd, out, I = setting.crowd, [], setting.crowd.indicators
-    for X, law in zip(side.seen.X, sends):
-        cov, vx = heard(setting, X, side.seen.shift)
-        mean = law @ I
-        var = law @ I**2 - mean**2
-        w = (crowd.apart[:, None] * cov**2 / np.maximum(vx * var, 1e-12)).clip(0, 0.9)[..., None]
-        at = mean * crowd.levels
-        low = np.floor(at).clip(0, crowd.levels - 1).astype(int)
-        point = np.zeros_like(law)
-        np.put_along_axis(point, low[..., None], (1 - (at - low))[..., None], 3)
-        np.put_along_axis(point, low[..., None] + 1, (at - low)[..., None], 3)
-        out.append((1 - w) * law + w * point)
+    for seen, pair in zip(side.seen, sends, strict=True):
+        new = []
+        for X, law in zip(seen.X, pair, strict=True):
+            cov, vx = heard(setting, X, seen.shift)
+            mean = law @ I
+            var = law @ I**2 - mean**2
+            w = (crowd.apart[:, None] * cov**2 / np.maximum(vx * var, 1e-12)).clip(0, 0.9)[..., None]
+            at = mean * crowd.levels
+            low = np.floor(at).clip(0, crowd.levels - 1).astype(int)
+            point = np.zeros_like(law)
+            np.put_along_axis(point, low[..., None], (1 - (at - low))[..., None], 3)
+            np.put_along_axis(point, low[..., None] + 1, (at - low)[..., None], 3)
+            new.append((1 - w) * law + w * point)
+        out.append(new)
     return out
 
 

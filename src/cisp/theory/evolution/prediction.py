@@ -111,7 +111,7 @@ def evolve(
     65
     """
     classes, levels = ingredients.classes, ingredients.levels
-    crowd = crowd_of(T=T, D=D, d=d, S=S, table=table, classes=classes, levels=levels)
+    crowd = crowd_of(T=T, D=D, d=d, S=S, table=table, classes=classes, levels=levels, z=z)
     if T < count("z", z) + 2:
         raise ValueError(f"T={T} is too small for z={z}; T must be at least z + 2 = {z + 2}")
     for name, value in (("gain", gain), ("threshold", threshold)):
@@ -123,8 +123,8 @@ def evolve(
         _errors(z, layers),
         _activity(z, layers),
         crowd.values,
-        np.stack([state.inactive.mean(0) for state, _ in layers]),
-        np.stack([state.active.mean(0) for state, _ in layers]),
+        np.stack([state.inactive.sum(1).mean(0) for state, _ in layers]),
+        np.stack([state.active.sum(1).mean(0) for state, _ in layers]),
     )
 
 
@@ -137,7 +137,7 @@ def _layers(setting: Setting, L: int) -> Iterator[tuple[State, Vectors]]:
     slices = (random[:, L * z : L * (z + 1)] * draws).astype(int)
     over = crowd.over(kinds, random[:, L * (z + 1) :].reshape(draws, L, pairs))
     state = first_state(crowd, kinds[:, 0], over[:, 0])
-    vectors = first_vectors(crowd, kinds[:, 0])
+    vectors = first_vectors(setting, draws)
     yield state, vectors
     for layer in range(1, L):
         inactive, active = sides(setting, state, kinds[:, layer])

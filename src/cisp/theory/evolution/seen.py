@@ -31,27 +31,31 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     blocks = [_blocks(setting, state, waves, j) for j in (0, 1)]
     fewer, size, S = _fewer(setting, state), 2 * (waves.shape[1] - 1), crowd.S
     last = np.round(np.arange(len(waves)) * (S - 1) / S).astype(int)
-    wholes = [(state.active @ waves[k])[:, None] for k in (slice(None), last)]
+    wholes = [state.active @ waves[k] for k in (slice(None), last)]
 
     def seen(others: int, met: Array, own: Array) -> Seen:
         """X from so many other active circuits, of which the circuit met each so often."""
         laws, (more, less) = [], (met[:, None, None] * k for k in (1, 1))
         for j in (0, 1):
             hat = noise[j] * (wholes[0] * (1 - more) + wholes[1] * more) if j else noise[0]
-            for v in range(others - j):
+            for v in range(j, others):
                 hat = hat * (blocks[j][0][v] * (1 - more) + blocks[j][1][v] * more)
             law = np.fft.irfft(hat, size).clip(0)
             laws.append(setting.ingredients.narrowed(law, fewer))
         return Seen(laws, crowd.chi * (state.total - own))
 
-    of_m = state.taken @ np.arange(state.taken.shape[1])
+    m = np.arange(state.taken.shape[1])
+    last_group = state.inactive.shape[1] - 1
+    many = state.taken[:, last_group:]
+    beyond = many @ m[last_group:] / np.maximum(many.sum(1), 1e-300)
+    groups = [np.full(len(many), float(g)) for g in range(last_group)] + [beyond]
     met = 2 * state.over.sum(1) / max(z * (z - 1), 1)
     mean = _sent(setting, state) @ crowd.indicators
     return (
-        Side(state.inactive, seen(z, of_m / z, of_m * mean), crowd.taken(kinds), *crowd.classes(z)),
+        Side(state.inactive, [seen(z, of_m / z, of_m * mean) for of_m in groups], crowd.taken(kinds), *crowd.classes(z)),
         Side(
             state.active,
-            seen(z - 1, met.clip(0, 1), S * (state.active @ crowd.values)),
+            [seen(z - 1, met.clip(0, 1), S * (state.active.sum(1) @ crowd.values))],
             crowd.taken(kinds[:, :-1]),
             *crowd.classes(z - 1),
         ),
@@ -126,7 +130,7 @@ def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
     sent = _sent(setting, state)
     active = sent @ crowd.indicators
     uneven = sent @ crowd.indicators**2 - active**2
-    of_m, of_a = (law @ x**2 - (law @ x) ** 2 for law, x in ((state.taken, m), (state.inactive, a)))
+    of_m, of_a = (law @ x**2 - (law @ x) ** 2 for law, x in ((state.taken, m), (state.inactive.sum(1), a)))
     spread = of_a - active**2 * of_m - state.taken @ m * uneven
     pairs = z * (z - 1) * active**2 * (crowd.meets**2 - crowd.pairs)
     unlinked = 1 - _links(setting).T @ crowd.size / crowd.size.sum()

@@ -8,6 +8,9 @@ from jaxtyping import Float, Int
 from cisp.theory.evolution.crowd import Crowd
 
 
+GROUPS = 3  # of circuits by positions that active ones take: none, one, more
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """A layer: the laws of the read-outs, and what its positions send on.
@@ -18,8 +21,8 @@ class State:
     circuit have each s, by class. total: s over all.
     """
 
-    inactive: Float[np.ndarray, "r a"]
-    active: Float[np.ndarray, "r a"]
+    inactive: Float[np.ndarray, "r g a"]
+    active: Float[np.ndarray, "r 1 a"]
     kinds: Int[np.ndarray, "r z"]
     over: Int[np.ndarray, "r z"]
     taken: Float[np.ndarray, "r m"]
@@ -29,10 +32,10 @@ class State:
 
     def errors(self) -> dict[tuple[str, str], Float[np.ndarray, " r"]]:
         """The mean squared errors of the indicators, for each draw."""
-        a = np.linspace(0, 1, self.inactive.shape[1])
+        a = np.linspace(0, 1, self.inactive.shape[2])
         return {
-            ("indicator", "inactive"): self.inactive @ a**2,
-            ("indicator", "active"): self.active @ (1 - a) ** 2,
+            ("indicator", "inactive"): self.inactive.sum(1) @ a**2,
+            ("indicator", "active"): self.active.sum(1) @ (1 - a) ** 2,
         }
 
 
@@ -56,8 +59,8 @@ class Side:
     and that one takes.
     """
 
-    law: Float[np.ndarray, "r a"]
-    seen: Seen
+    law: Float[np.ndarray, "r g a"]
+    seen: list[Seen]
     taken: Float[np.ndarray, "r k m"]
     free: Float[np.ndarray, "k c"]
     shared: Float[np.ndarray, "k c"]
@@ -69,9 +72,10 @@ def first_state(
     """Layer 1: every position of an active circuit is on, m taken positions read m/S."""
     r, z = kinds.shape
     taken = crowd.taken(kinds).mean(1)
-    inactive, active = np.zeros((2, r, len(crowd.values)))
-    inactive[:, : crowd.levels * taken.shape[1] : crowd.levels] = taken
-    active[:, -1] = 1
+    inactive, active = (np.zeros((r, g, len(crowd.values))) for g in (min(z + 1, GROUPS), 1))
+    for m in range(taken.shape[1]):
+        inactive[:, min(m, inactive.shape[1] - 1), crowd.levels * m] = taken[:, m]
+    active[..., -1] = 1
     return State(
         inactive=inactive,
         active=active,

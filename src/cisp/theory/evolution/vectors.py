@@ -40,14 +40,14 @@ class Vectors:
         return {("rotation", "inactive"): self.inactive, ("rotation", "active"): self.active}
 
 
-def first_vectors(crowd: Crowd, kinds: Int[np.ndarray, "r z"]) -> Vectors:
-    """Layer 1, as in `derived_first_layer`, to second order in how often circuits meet."""
-    z, S, q = kinds.shape[1], crowd.S, crowd.S * crowd.met[kinds].mean(1) / (crowd.T - 1)
+def first_vectors(setting: Setting, draws: int) -> Vectors:
+    """Layer 1, exact (C7.3, C9.1)."""
+    crowd, z = setting.crowd, setting.z
     return Vectors(
-        inactive=(z * q + 4 * z * (z - 1) * q**2 / S) / S**2,
-        active=(z - 1) * (9 * q + 8 * (z - 2) * q**2) / S**2,
-        shrunk=np.zeros(len(kinds)),
-        sent=np.ones(len(kinds)),
+        inactive=np.full(draws, crowd.first["rotation", "inactive"]),
+        active=np.full(draws, crowd.first["rotation", "active"]),
+        shrunk=np.zeros(draws),
+        sent=np.ones(draws),
         fractions=(crowd.occupied(z) / crowd.n,) * 4,
     )
 
@@ -71,14 +71,15 @@ def _inactive(
     setting: Setting, before: Vectors, side: Side
 ) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, " 4"]]:
     """E|x_hat|^2 of an inactive circuit, and how often a neuron of no active circuit is on."""
-    crowd, law = setting.crowd, side.law
+    crowd, law = setting.crowd, side.law.sum(1)
     a, silent, still = read_grid(crowd), np.zeros((len(law), 1)), np.zeros(len(law))
     mean = np.maximum(law @ crowd.values, 1e-300)
     own = (before.inactive / mean / 2)[:, None] * a
     free = Sent(silent, own, before.inactive, still)
     shared = Sent(silent + COMPONENTS, own, before.inactive, still)
-    alone = neurons_of(setting, side.seen, 0, free)
-    joined = neurons_of(setting, side.seen, 1, shared)
+    seen = _mean(side)
+    alone = neurons_of(setting, seen, 0, free)
+    joined = neurons_of(setting, seen, 1, shared)
     squares = square_of_mean(setting, side, alone.overall(), joined.overall(), own)
     empty, nodes = crowd.empty(setting.z), _nodes(crowd, law)
     return (nodes * squares).sum(1), alone.on_by_block(empty / empty.sum(), nodes)
@@ -94,7 +95,7 @@ def _active(
 ]:
     """Of an active circuit: E|delta x|^2, shrunk, sent, and how often its neurons are on."""
     crowd, true = setting.crowd, COMPONENTS
-    share, seen = _nodes(crowd, side.law), side.seen
+    share, seen = _nodes(crowd, side.law.sum(1)), _mean(side)
     own = np.maximum(before.active - before.shrunk**2, 0)[:, None] / 2 + 0 * read_grid(crowd)
     x = (1 + before.shrunk)[:, None] * true
     mine = crowd.meets * before.sent / crowd.S**2  # its own vector, on average, from each (6.26)
@@ -115,6 +116,15 @@ def _active(
         2 * (share * ((mean - true) * true).mean(2)).sum(1),
         2 * (share * square.mean(2)).sum(1),
         alone.on_by_block(free, share) + joined.on_by_block(shared, share),
+    )
+
+
+def _mean(side: Side) -> Seen:
+    """What is seen on average over groups."""
+    weights, shifts = side.law.sum(2), np.stack([one.shift for one in side.seen])
+    X = [np.stack([one.X[j] for one in side.seen]) for j in (0, 1)]
+    return Seen(
+        [np.einsum("rm,mrcx->rcx", weights, x) for x in X], np.einsum("rm,mr->r", weights, shifts)
     )
 
 
