@@ -67,6 +67,12 @@ class Crowd:
         """The mean number of positions that two circuits share, S^2 d/D or a little more (6.3)."""
         return self.S * float(self.met.mean()) / (self.T - 1)
 
+    def twice(self, z: int) -> Float[np.ndarray, " c"]:
+        """How often a position of a row that one of z other circuits takes is taken by two."""
+        T, c = self.T - 1, self.others
+        free, one = none(T, c, z), z * c / T * none(T - 1, np.maximum(c - 1, 0), z - 1)
+        return np.maximum(1 - one / np.maximum(1 - free, 1e-12), 0) * (c > 0)
+
     def over(
         self, kinds: Int[np.ndarray, "r L z"], drawn: Float[np.ndarray, "r L pairs"]
     ) -> Int[np.ndarray, "r L z"]:

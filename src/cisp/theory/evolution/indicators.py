@@ -54,7 +54,14 @@ def next_state(
 
 def sent_by(setting: Setting, side: Side) -> Laws:
     """The laws of s at a circuit's positions, at free and at shared ones."""
-    return [[sends(setting, X, seen.shift) for X in seen.X] for seen in side.seen]
+    found = []
+    for seen in side.seen:
+        pair = [sends(setting, X, seen.shift) for X in seen.X]
+        if len(pair) > 2:
+            w = side.twice[:, None, None]
+            pair = [pair[0], (1 - w) * pair[1] + w * pair[2]]
+        found.append(pair)
+    return found
 
 
 def _over_law(side: Side, sends: Laws, j: int) -> Float[np.ndarray, "r c s"]:
@@ -117,7 +124,7 @@ def spread_out(setting, side, sends):
     crowd, out, I = setting.crowd, [], setting.crowd.indicators
     for seen, pair in zip(side.seen, sends, strict=True):
         new = []
-        for X, law in zip(seen.X, pair, strict=True):
+        for X, law in zip(seen.X[:2], pair, strict=True):
             cov, vx = heard(setting, X, seen.shift)
             mean = law @ I
             var = law @ I**2 - mean**2

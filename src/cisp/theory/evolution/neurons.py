@@ -1,6 +1,6 @@
 """The vector neurons of a position, and the mean over the S positions of a circuit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float
@@ -54,6 +54,11 @@ class Neurons:
     def overall(self) -> Moments:
         """The moments of x_i, over all directions."""
         return Moments(*(m.mean(3) for m in (self.mean, self.square, self.on, self.lean)))
+
+    def mixed(self, other: "Neurons", share: Float[np.ndarray, " c"]) -> "Neurons":
+        """These, and the other for a share of the positions."""
+        w = share[:, None, None]
+        return Neurons(*((1 - w) * getattr(self, f.name) + w * getattr(other, f.name) for f in fields(self)))
 
     def less(self, true: Float[np.ndarray, " i"], i: int) -> Moments:
         """The moments of x_i less the true component, in one direction."""

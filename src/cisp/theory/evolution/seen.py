@@ -36,12 +36,15 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     def seen(others: int, met: Array, own: Array) -> Seen:
         """X from so many other active circuits, of which the circuit met each so often."""
         laws, (more, less) = [], (met[:, None, None] * k for k in (1, 1))
-        for j in (0, 1):
-            hat = noise[j] * (wholes[0] * (1 - more) + wholes[1] * more) if j else noise[0]
+        for j in range(min(others, 2) + 1):
+            k = min(j, 1)
+            hat = noise[k] * (wholes[0] * (1 - more) + wholes[1] * more) ** j
             for v in range(j, others):
-                hat = hat * (blocks[j][0][v] * (1 - more) + blocks[j][1][v] * more)
+                hat = hat * (blocks[k][0][v] * (1 - more) + blocks[k][1][v] * more)
             law = np.fft.irfft(hat, size).clip(0)
             laws.append(setting.ingredients.narrowed(law, fewer))
+        if not others:
+            laws.append(laws[0])
         return Seen(laws, crowd.chi * (state.total - own))
 
     m = np.arange(state.taken.shape[1])
@@ -52,12 +55,13 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     met = 2 * state.over.sum(1) / max(z * (z - 1), 1)
     mean = _sent(setting, state) @ crowd.indicators
     return (
-        Side(state.inactive, [seen(z, of_m / z, of_m * mean) for of_m in groups], crowd.taken(kinds), *crowd.classes(z)),
+        Side(state.inactive, [seen(z, of_m / z, of_m * mean) for of_m in groups], crowd.taken(kinds), *crowd.classes(z), crowd.twice(z)),
         Side(
             state.active,
             [seen(z - 1, met.clip(0, 1), S * (state.active.sum(1) @ crowd.values))],
             crowd.taken(kinds[:, :-1]),
             *crowd.classes(z - 1),
+            crowd.twice(z - 1),
         ),
     )
 

@@ -64,6 +64,7 @@ class Side:
     taken: Float[np.ndarray, "r k m"]
     free: Float[np.ndarray, "k c"]
     shared: Float[np.ndarray, "k c"]
+    twice: Float[np.ndarray, " c"]
 
 
 def first_state(

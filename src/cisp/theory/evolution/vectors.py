@@ -80,6 +80,9 @@ def _inactive(
     seen = _mean(side)
     alone = neurons_of(setting, seen, 0, free)
     joined = neurons_of(setting, seen, 1, shared)
+    if len(seen.X) > 2:
+        more = Sent(shared.x, own + 0.5, before.inactive, still)
+        joined = joined.mixed(neurons_of(setting, seen, 2, more), side.twice)
     squares = square_of_mean(setting, side, alone.overall(), joined.overall(), own)
     empty, nodes = crowd.empty(setting.z), _nodes(crowd, law)
     return (nodes * squares).sum(1), alone.on_by_block(empty / empty.sum(), nodes)
@@ -101,6 +104,9 @@ def _active(
     mine = crowd.meets * before.sent / crowd.S**2  # its own vector, on average, from each (6.26)
     alone = neurons_of(setting, seen, 0, Sent(x, own, before.inactive, mine))
     joined = neurons_of(setting, seen, 1, Sent(x, own + 0.5, before.inactive, mine))
+    if len(seen.X) > 2:
+        more = Sent(x, own + 1, before.inactive, mine)
+        joined = joined.mixed(neurons_of(setting, seen, 2, more), side.twice)
     m = (side.taken.mean(1) @ np.arange(side.taken.shape[2]) / crowd.S).mean()
     free, shared = side.free.mean(0) * (1 - m), side.shared.mean(0) * m
     mean, square = (
@@ -122,7 +128,7 @@ def _active(
 def _mean(side: Side) -> Seen:
     """What is seen on average over groups."""
     weights, shifts = side.law.sum(2), np.stack([one.shift for one in side.seen])
-    X = [np.stack([one.X[j] for one in side.seen]) for j in (0, 1)]
+    X = [np.stack([one.X[j] for one in side.seen]) for j in range(len(side.seen[0].X))]
     return Seen(
         [np.einsum("rm,mrcx->rcx", weights, x) for x in X], np.einsum("rm,mr->r", weights, shifts)
     )
