@@ -56,10 +56,10 @@ def sent_by(setting: Setting, side: Side) -> Laws:
     """The laws of s at a circuit's positions, at free and at shared ones."""
     found = []
     for seen in side.seen:
-        pair = [sends(setting, X, seen.shift) for X in seen.X]
-        if len(pair) > 2:
-            w = side.twice[:, None, None]
-            pair = [pair[0], (1 - w) * pair[1] + w * pair[2]]
+        free, shared = seen.X[:2]
+        if len(seen.X) > 2:
+            shared = shared + side.twice[:, None] * (seen.X[2] - shared)
+        pair = [sends(setting, X, seen.shift) for X in (free, shared)]
         found.append(pair)
     return found
 
@@ -101,9 +101,12 @@ def read(side: Side, sends: Laws) -> Float[np.ndarray, "r a"]:
             for s, c in zip(pair, (side.free, side.shared), strict=True)
         )
         for k in range(side.taken.shape[1]):
+            powers = np.multiply.accumulate(np.stack([np.ones_like(free[k])] + [free[k]] * S))
+            taken = a[:, :, None]
             for m in range(side.taken.shape[2]):
-                whole = free[k] ** (S - m) * shared[k] ** m
-                hat[:, min(m, G - 1)] += side.taken[:, k, m, None] * (whole @ a[..., None])[..., 0]
+                whole = (powers[S - m] @ taken)[..., 0] if m == 0 else ((powers[S - m] * more) @ taken)[..., 0]
+                hat[:, min(m, G - 1)] += side.taken[:, k, m, None] * whole
+                more = shared[k] if m == 0 else more * shared[k]
     found = np.fft.irfft(hat, size)[..., :A].clip(0)
     return found / found.sum((1, 2), keepdims=True)
 

@@ -94,13 +94,15 @@ def _noise(
 ) -> Complex[np.ndarray, "r c w"]:
     """The transform of what positions of no active circuit bring in, each linked or not."""
     levels, linked = setting.crowd.levels, _links(setting, j)
-    few, s = linked <= 0.5, np.arange(levels + 1)
-    p = np.where(few, linked, 1 - linked)[:, None, :, None]
-    some = np.where(few[:, None, :, None], waves[: levels + 1, None], waves[: levels + 1, None].conj())
-    hat = np.exp(np.tensordot(state.noise, np.log(1 + p * (some - 1)), 2))
+    size, few, s = 2 * (waves.shape[1] - 1), linked <= 0.5, np.arange(levels + 1)
+    p = np.where(few, linked, 1 - linked)[..., None]
+    turn = np.exp(-2j * np.pi / size * np.arange(size) * np.where(few, 1, -1)[..., None])
+    logs = np.log(1 + p * (turn - 1))  # of all that s times a frequency can come to
+    at = np.outer(s[1:], np.arange(size // 2 + 1)) % size
+    hat = np.tensordot(state.noise[..., 1:], logs[:, :, at], ((1, 2), (0, 2)))
     full = np.tensordot(state.noise @ s, np.where(few, 0.0, 1.0), 1)
     low = np.floor(full)[..., None]
-    return hat * (1 + (full[..., None] - low) * (waves[1] - 1)) * waves[1] ** low
+    return np.exp(hat) * (1 + (full[..., None] - low) * (waves[1] - 1)) * waves[1] ** low
 
 
 def _blocks(

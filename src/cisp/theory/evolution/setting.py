@@ -49,7 +49,7 @@ class Ingredients:
     alike, and the shrinking of active vectors.
     """
 
-    draws: int = 32
+    draws: int = 16
     classes: int = crowds.CLASSES
     levels: int = crowds.LEVELS
     kinds: Callable[[Crowd, Array], Int[np.ndarray, "..."]] = crowds.kinds_of

@@ -18,7 +18,7 @@ from cisp.theory.evolution.neurons import Sent, neurons_of, read_grid, square_of
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Seen, Side
 
-ANGLES = 4  # directions of an active vector
+ANGLES = 3  # directions of an active vector
 COMPONENTS = np.cos((np.arange(ANGLES) + 0.5) * np.pi / ANGLES)
 
 
