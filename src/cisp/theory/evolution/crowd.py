@@ -11,11 +11,9 @@ from scipy.special import gammaln
 from cisp import allocation
 from cisp.allocation import Table, prime_steps
 from cisp.arguments import count
-from cisp.theory.derived import derived_first_layer
 
 LEVELS = 8  # steps between an indicator of 0 and one of 1
 CLASSES = 8  # classes of positions by load, and kinds of rows by theirs
-TAKEN = 6  # most positions of a circuit that active circuits take, as far as told apart
 
 Array = Float[np.ndarray, "..."]
 Numbers = Num[np.ndarray, "..."] | float | int
@@ -27,7 +25,8 @@ class Crowd:
 
     chi: of 5.24. size (c,): positions of each class. others (c,): circuits on one of them besides
     the one that looks. mix (k, c): the classes of a row's S positions, for each kind of row.
-    met (k,): the mean of `others` over a row. spread (k,): its variance within a row.
+    met (k,): the mean of `others` over a row. spread (k,): its variance within a row. pairs: how
+    often a row meets both of two circuits, in different positions.
     levels: steps between an indicator of 0 and one of 1.
     """
 
@@ -41,7 +40,6 @@ class Crowd:
     met: Float[np.ndarray, " k"]
     spread: Float[np.ndarray, " k"]
     pairs: float
-    first: dict
     levels: int = LEVELS
 
     @cached_property
@@ -71,7 +69,8 @@ class Crowd:
         """How often a position of a row that one of z other circuits takes is taken by two."""
         T, c = self.T - 1, self.others
         free, one = none(T, c, z), z * c / T * none(T - 1, np.maximum(c - 1, 0), z - 1)
-        return np.maximum(1 - one / np.maximum(1 - free, 1e-12), 0) * (c > 0)
+        share = np.maximum(1 - one / np.maximum(1 - free, 1e-12), 0)
+        return np.where((c > 0) & (z > 1), share, 0)
 
     def over(
         self, kinds: Int[np.ndarray, "r L z"], drawn: Float[np.ndarray, "r L pairs"]
@@ -88,15 +87,17 @@ class Crowd:
     def taken_by(self, z: int) -> Float[np.ndarray, "2 c"]:
         """The positions of each class that one of z active circuits takes, and that more take."""
         load = self.others + 1
-        none_, one = none(self.T, load, z), z * load / self.T * none(self.T - 1, load - 1, z - 1)
-        return self.size * np.stack([one, np.maximum(1 - none_ - one, 0)])
+        empty = none(self.T, load, z)
+        one = z * load / self.T * none(self.T - 1, load - 1, z - 1)
+        return np.asarray(self.size * np.stack([one, np.maximum(1 - empty - one, 0)]))
 
     @cached_property
-    def apart(self):
-        """How much less the mean of a circuit's neurons varies, as its positions hear different circuits."""
-        Q = none(self.T - 1, self.others, np.average(self.others, weights=self.size) + 1)
-        Q = Q.clip(1e-9, 1 - 1e-9)
-        return (self.S - 1) * self.others / (self.T - 2 + 1e-9) * -np.log(Q) * Q / (1 - Q)
+    def apart(self) -> Float[np.ndarray, " c"]:
+        """(S-1)(c-1)/(T-2) times the share of Var X that comes from whole rows: see `_apart`."""
+        load = float(np.average(self.others, weights=self.size)) + 1
+        Q = none(self.T - 1, self.others, load).clip(1e-9, 1 - 1e-9)
+        rows = -np.log(Q) * Q / (1 - Q)
+        return np.asarray((self.S - 1) * self.others / max(self.T - 2, 1) * rows)
 
     def classes(self, z: int) -> tuple[Float[np.ndarray, "k c"], Float[np.ndarray, "k c"]]:
         """Classes of a row's positions that none of z active circuits takes, and that one takes."""
@@ -106,10 +107,9 @@ class Crowd:
 
     def taken(self, kinds: Int[np.ndarray, "r z"]) -> Float[np.ndarray, "r k m"]:
         """P(m): active circuits of these kinds take m of the S positions of a row of each kind."""
-        P = np.zeros((len(kinds), len(self.met), min(kinds.shape[1], self.S, TAKEN) + 1))
+        P = np.zeros((len(kinds), len(self.met), min(kinds.shape[1], self.S) + 1))
         P[..., 0] = 1
         free = 1 - np.arange(P.shape[2]) / self.S
-        free[-1] = 0  # the last counts all beyond
         relative = self.met / max(self.met.mean(), 1e-12)
         for v in range(kinds.shape[1]):
             moved = P * (self.meets * relative[kinds[:, v], None] * relative)[..., None] * free
@@ -127,7 +127,6 @@ def crowd_of(
     table: Table | None = None,
     classes: int = CLASSES,
     levels: int = LEVELS,
-    z: int = 1,
 ) -> Crowd:
     """The crowd of a table, by default of `prime_steps`."""
     if count("D", D) % count("d", d):
@@ -137,6 +136,7 @@ def crowd_of(
     load = allocation.load(table, n=n)
     if table.shape != (count("T", T, low=2), S):
         raise ValueError(f"table has shape {table.shape}; it must be (T, S) = ({T}, {S})")
+    others = load[table] - 1.0
     low, high = load[table].min(), load.max()
     width = max((high + 1 - low) / classes, 1)
     used, c = np.flatnonzero(load), load[load > 0]
@@ -156,8 +156,7 @@ def crowd_of(
         mix=np.stack(mix),
         met=np.array([load[table[r]].mean() - 1 for r in rows]),
         spread=np.array([load[table[r]].var(1).mean() for r in rows]),
-        first=_first(table, n, z),
-        pairs=float(((c_row := load[table] - 1.0).sum(1) ** 2 - (c_row**2).sum(1)).mean() / max(T - 1, 1) ** 2),
+        pairs=float((others.sum(1) ** 2 - (others**2).sum(1)).mean()) / max(T - 1, 1) ** 2,
         levels=levels,
     )
 
@@ -207,12 +206,3 @@ def balance(T: int, S: int, load: Int[np.ndarray, " used"]) -> float:
             "5.24; take fewer circuits or a larger D"
         )
     return float(M / (S * rest))
-
-
-def _first(table, n, z):
-    try:
-        return derived_first_layer(table, n=n, z=z)
-    except ValueError:
-        T, S = table.shape
-        q = allocation.mean_squared_overlap(table, n=n)
-        return {("rotation", "inactive"): z * q + 4 * z * (z - 1) * q**2 * S, ("rotation", "active"): (z - 1) * (9 * q + 8 * (z - 2) * S**2 * q**2)}

@@ -6,10 +6,9 @@ It serves active and inactive circuits. Chapter 10 derives each part.
 import numpy as np
 from jaxtyping import Float, Int
 
-from cisp.theory.evolution.crowd import none
 from cisp.theory.evolution.laws import excess
 from cisp.theory.evolution.setting import Setting
-from cisp.theory.evolution.state import Side, State
+from cisp.theory.evolution.state import Seen, Side, State
 
 Laws = list[list[Float[np.ndarray, "r c a s"]]]  # by group, at a free position and a shared one
 
@@ -26,23 +25,21 @@ def next_state(
     """The layer after this one, in which the active circuits have rows of these kinds."""
     crowd, z = setting.crowd, setting.z
     to_inactive, to_active = sent_by(setting, inactive), sent_by(setting, active)
-    law = _over_law(inactive, to_inactive, 0)
-    cov, vx = heard(setting, inactive.seen[0].X[0], inactive.seen[0].shift)
-    known = np.einsum("ra,rca->rc", state.inactive.sum(1), cov)
-    var = law @ crowd.indicators**2 - (law @ crowd.indicators) ** 2
-    R2 = (known**2 / np.maximum(vx[..., 0] * var, 1e-12)).clip(0, 1)
-    f = setting.ingredients.drawn(crowd.empty(z)[:, None] * law, slices, R2)
-    to_inactive = [[stronger(one, f) for one in pair] for pair in to_inactive]
-    noise = crowd.empty(z)[:, None] * _over_law(inactive, to_inactive, 0)
-    taken = crowd.taken_by(z)
-    weights = taken / np.maximum(taken.sum(0), 1e-300)
-    sent = sum(
-        w[:, None] * _over_law(active, to_active, j) for j, w in enumerate(weights)
+    strength = setting.ingredients.drawn(
+        crowd.empty(z)[:, None] * _over(inactive, to_inactive, 0),
+        slices,
+        _given_links(setting, inactive, to_inactive),
     )
-    on = sent @ crowd.indicators @ taken.sum(0) / taken.sum()
+    to_inactive = [[_stronger(law, strength) for law in pair] for pair in to_inactive]
+    noise = crowd.empty(z)[:, None] * _over(inactive, to_inactive, 0)
+    once, more = crowd.taken_by(z)
+    share = more / np.maximum(once + more, 1e-300)
+    alone, joined = (_over(active, to_active, j) for j in (0, 1))
+    sent = alone + share[:, None] * (joined - alone)
+    on = sent @ crowd.indicators @ (once + more) / (once + more).sum()
     return State(
-        inactive=read(inactive, spread_out(setting, inactive, to_inactive)),
-        active=read(active, spread_out(setting, active, to_active)),
+        inactive=read(inactive, _apart(setting, inactive, to_inactive)),
+        active=read(active, _apart(setting, active, to_active)),
         kinds=kinds,
         over=over,
         taken=inactive.taken.mean(1),
@@ -54,19 +51,19 @@ def next_state(
 
 def sent_by(setting: Setting, side: Side) -> Laws:
     """The laws of s at a circuit's positions, at free and at shared ones."""
-    found = []
-    for seen in side.seen:
-        free, shared = seen.X[:2]
-        if len(seen.X) > 2:
-            shared = shared + side.twice[:, None] * (seen.X[2] - shared)
-        pair = [sends(setting, X, seen.shift) for X in (free, shared)]
-        found.append(pair)
-    return found
+
+    def pair(seen: Seen) -> list[Float[np.ndarray, "r c a s"]]:
+        free, once, twice = seen.X
+        shared = once + side.twice[:, None] * (twice - once)
+        return [sends(setting, X, seen.shift) for X in (free, shared)]
+
+    return [pair(seen) for seen in side.seen]
 
 
-def _over_law(side: Side, sends: Laws, j: int) -> Float[np.ndarray, "r c s"]:
-    """The law of s on positions of the circuits of a side."""
-    return sum(np.einsum("ra,rcas->rcs", side.law[:, g], pair[j]) for g, pair in enumerate(sends))
+def _over(side: Side, sends: Laws, j: int) -> Float[np.ndarray, "r c s"]:
+    """The law of s over the circuits of a side, at their free positions or at shared ones."""
+    laws = zip(np.moveaxis(side.law, 1, 0), sends, strict=True)
+    return np.sum([np.einsum("ra,rcas->rcs", a, pair[j]) for a, pair in laws], 0)
 
 
 def sends(
@@ -86,12 +83,12 @@ def sends(
     return (-np.diff(passed, axis=3, prepend=one, append=0 * one)).clip(0)
 
 
-def read(side: Side, sends: Laws) -> Float[np.ndarray, "r a"]:
+def read(side: Side, sends: Laws) -> Float[np.ndarray, "r g a"]:
     """The law of the next read-out: the mean of S neurons, independent given a.
 
     m of them sit on positions that also carry an active circuit.
     """
-    A, G = side.law.shape[2], side.law.shape[1] if len(side.seen) > 1 else 1
+    A, G = side.law.shape[2], len(side.seen)
     levels = sends[0][0].shape[3] - 1
     S, size = (A - 1) // levels, 2 ** int(np.ceil(np.log2(A)))
     hat = np.zeros((len(side.law), G, size // 2 + 1), complex)
@@ -100,49 +97,64 @@ def read(side: Side, sends: Laws) -> Float[np.ndarray, "r a"]:
             np.einsum("rcaw,kc->krwa", np.fft.rfft(s, size), c, optimize=True)
             for s, c in zip(pair, (side.free, side.shared), strict=True)
         )
-        for k in range(side.taken.shape[1]):
-            powers = np.multiply.accumulate(np.stack([np.ones_like(free[k])] + [free[k]] * S))
-            taken = a[:, :, None]
-            for m in range(side.taken.shape[2]):
-                whole = (powers[S - m] @ taken)[..., 0] if m == 0 else ((powers[S - m] * more) @ taken)[..., 0]
-                hat[:, min(m, G - 1)] += side.taken[:, k, m, None] * whole
-                more = shared[k] if m == 0 else more * shared[k]
+        for k, taken in enumerate(np.moveaxis(side.taken, 1, 0)):
+            one = np.ones_like(free[k])
+            powers = np.multiply.accumulate(np.stack([one] + [free[k]] * S))
+            for m in range(taken.shape[1]):
+                whole = (powers[S - m] * one @ a[..., None])[..., 0]
+                hat[:, min(m, G - 1)] += taken[:, m, None] * whole
+                one = one * shared[k]
     found = np.fft.irfft(hat, size)[..., :A].clip(0)
     return found / found.sum((1, 2), keepdims=True)
 
 
-def heard(setting, law, shift):
-    """Cov(s, X) and Var X."""
+def heard(
+    setting: Setting, law: Float[np.ndarray, "r c x"], shift: Float[np.ndarray, " r"]
+) -> tuple[Float[np.ndarray, "r c a"], Float[np.ndarray, "r c"]]:
+    """Cov(s, X), given a, and Var X."""
     crowd, step, unit = setting.crowd, setting.step, setting.unit
     x = np.arange(law.shape[2])
-    mean = law @ x
-    tilted = law * (x - mean[..., None])
+    tilted = law * (x - (law @ x)[..., None])
     own = setting.ingredients.own(crowd, crowd.values)
     y = (step.knots(np.array([0.0, 1.0])) - own[:, None] + shift[:, None, None]) / unit
     above = excess(tilted, y.reshape(len(y), 1, -1)).reshape(*law.shape[:2], *y.shape[1:])
-    return unit * step.gain * (above[..., 0] - above[..., 1]), (tilted @ x)[..., None]
+    return unit * step.gain * (above[..., 0] - above[..., 1]), tilted @ x
 
 
-def spread_out(setting, side, sends):
-    crowd, out, I = setting.crowd, [], setting.crowd.indicators
-    for seen, pair in zip(side.seen, sends, strict=True):
-        new = []
-        for X, law in zip(seen.X[:2], pair, strict=True):
-            cov, vx = heard(setting, X, seen.shift)
-            mean = law @ I
-            var = law @ I**2 - mean**2
-            w = (crowd.apart[:, None] * cov**2 / np.maximum(vx * var, 1e-12)).clip(0, 0.9)[..., None]
-            at = mean * crowd.levels
-            low = np.floor(at).clip(0, crowd.levels - 1).astype(int)
-            point = np.zeros_like(law)
-            np.put_along_axis(point, low[..., None], (1 - (at - low))[..., None], 3)
-            np.put_along_axis(point, low[..., None] + 1, (at - low)[..., None], 3)
-            new.append((1 - w) * law + w * point)
-        out.append(new)
-    return out
+def _given_links(setting: Setting, side: Side, sends: Laws) -> Float[np.ndarray, "r c"]:
+    """The share of the variance of s that X explains; X adds up to the same over all positions."""
+    indicators, seen = setting.crowd.indicators, side.seen[0]
+    cov, variance = heard(setting, seen.X[0], seen.shift)
+    law, known = _over(side, sends, 0), np.einsum("ra,rca->rc", side.law.sum(1), cov)
+    spread = law @ indicators**2 - (law @ indicators) ** 2
+    return (known**2 / np.maximum(variance * spread, 1e-12)).clip(0, 1)
 
 
-def stronger(law, f):
+def _stronger(
+    law: Float[np.ndarray, "r c a s"], strength: Float[np.ndarray, " r"]
+) -> Float[np.ndarray, "r c a s"]:
+    """The law with so many times as many neurons on, as long as these are few."""
     on = 1 - law[..., :1]
-    more = 1 - (1 - on) ** f[:, None, None, None]
+    more = 1 - np.maximum(1 - on, 0) ** strength[:, None, None, None]
     return np.concatenate([1 - more, law[..., 1:] * more / np.maximum(on, 1e-300)], -1)
+
+
+def _apart(setting: Setting, side: Side, sends: Laws) -> Laws:
+    """The laws of s with less variance, as if independent: a circuit hears nobody twice.
+
+    Its positions carry different others. So two X have Cov = - Var (c - 1)/(T - 2), and two s, to
+    first order, that times (Cov(s, X)/Var X)^2. A part of each law goes to its mean instead.
+    """
+    crowd, found = setting.crowd, []
+    for seen, pair in zip(side.seen, sends, strict=True):
+        laws = []
+        for X, law in zip(seen.X[:2], pair, strict=True):
+            cov, variance = heard(setting, X, seen.shift)
+            mean = law @ crowd.indicators
+            spread = variance[..., None] * (law @ crowd.indicators**2 - mean**2)
+            less = setting.ingredients.apart * crowd.apart[:, None] * cov**2
+            w = (less / np.maximum(spread, 1e-12)).clip(0, 0.9)[..., None]
+            at = np.maximum(1 - np.abs(crowd.levels * (mean[..., None] - crowd.indicators)), 0)
+            laws.append((1 - w) * law + w * at)
+        found.append(laws)
+    return found

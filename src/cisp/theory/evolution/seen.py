@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Complex, Float, Int
 
-from cisp.theory.evolution.crowd import Array, Crowd, Numbers, none
+from cisp.theory.evolution.crowd import Array, Crowd, none
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Seen, Side, State
 
@@ -23,46 +23,48 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     """Inactive and active circuits, on their way from this layer to one with rows of these kinds.
 
     X adds up independent parts: noise positions, each linked or not, and the active circuits, of
-    which h positions are linked (none counted twice). Their transforms multiply.
+    which h positions are linked (none counted twice). Their transforms multiply. A position that j
+    active circuits take has as many fewer others that link it to anything else.
     """
     crowd, z = setting.crowd, setting.z
     waves = _waves(setting, state)
     noise = [_noise(setting, state, waves, j) for j in (0, 1)]
     blocks = [_blocks(setting, state, waves, j) for j in (0, 1)]
     fewer, size, S = _fewer(setting, state), 2 * (waves.shape[1] - 1), crowd.S
+    narrowed = setting.ingredients.narrowed
     last = np.round(np.arange(len(waves)) * (S - 1) / S).astype(int)
     wholes = [state.active @ waves[k] for k in (slice(None), last)]
 
     def seen(others: int, met: Array, own: Array) -> Seen:
-        """X from so many other active circuits, of which the circuit met each so often."""
-        laws, (more, less) = [], (met[:, None, None] * k for k in (1, 1))
-        for j in range(min(others, 2) + 1):
-            k = min(j, 1)
-            hat = noise[k] * (wholes[0] * (1 - more) + wholes[1] * more) ** j
-            for v in range(j, others):
-                hat = hat * (blocks[k][0][v] * (1 - more) + blocks[k][1][v] * more)
-            law = np.fft.irfft(hat, size).clip(0)
-            laws.append(setting.ingredients.narrowed(law, fewer))
-        if not others:
-            laws.append(laws[0])
+        """X from so many other active circuits, each met with a probability, and chi M."""
+        met = met[:, None, None]
+        whole = wholes[0] + met * (wholes[1] - wholes[0])
+        parts = [[b[0] + met * (b[1] - b[0]) for b in zip(*blocks[j], strict=True)] for j in (0, 1)]
+        laws = []
+        for j in (0, 1, 2):
+            hat = noise[min(j, 1)] * whole ** min(j, others)
+            for part in parts[min(j, 1)][j:others]:
+                hat = hat * part
+            laws.append(narrowed(np.fft.irfft(hat, size).clip(0), fewer))
         return Seen(laws, crowd.chi * (state.total - own))
 
-    m = np.arange(state.taken.shape[1])
-    last_group = state.inactive.shape[1] - 1
-    many = state.taken[:, last_group:]
-    beyond = many @ m[last_group:] / np.maximum(many.sum(1), 1e-300)
-    groups = [np.full(len(many), float(g)) for g in range(last_group)] + [beyond]
-    met = 2 * state.over.sum(1) / max(z * (z - 1), 1)
+    m, G = np.arange(state.taken.shape[1]), state.inactive.shape[1]
+    many = state.taken[:, G - 1 :]
+    beyond = many @ m[G - 1 :] / np.maximum(many.sum(1), 1e-300)
     mean = _sent(setting, state) @ crowd.indicators
+    groups = [*np.arange(G - 1)[:, None] + 0 * beyond, beyond]
+    twice = setting.ingredients.twice * np.stack([crowd.twice(k) for k in (z, z - 1)])
+    met = (2 * state.over.sum(1) / max(z * (z - 1), 1)).clip(0, 1)
+    alone = seen(z - 1, met, S * (state.active.sum(1) @ crowd.values))
     return (
-        Side(state.inactive, [seen(z, of_m / z, of_m * mean) for of_m in groups], crowd.taken(kinds), *crowd.classes(z), crowd.twice(z)),
         Side(
-            state.active,
-            [seen(z - 1, met.clip(0, 1), S * (state.active.sum(1) @ crowd.values))],
-            crowd.taken(kinds[:, :-1]),
-            *crowd.classes(z - 1),
-            crowd.twice(z - 1),
+            state.inactive,
+            [seen(z, of_m / z, of_m * mean) for of_m in groups],
+            crowd.taken(kinds),
+            *crowd.classes(z),
+            twice[0],
         ),
+        Side(state.active, [alone], crowd.taken(kinds[:, :-1]), *crowd.classes(z - 1), twice[1]),
     )
 
 
@@ -75,7 +77,9 @@ def _sent(setting: Setting, state: State) -> Float[np.ndarray, "r s"]:
 def _links(setting: Setting, j: int = 0) -> Float[np.ndarray, "c c"]:
     """How likely a position of one class is linked to one of another."""
     crowd = setting.crowd
-    return 1 - none(crowd.T - 1 - setting.z, crowd.others[:, None] + 1, np.maximum(crowd.others - j, 0))
+    return 1 - none(
+        crowd.T - 1 - setting.z, crowd.others[:, None] + 1, np.maximum(crowd.others - j, 0)
+    )
 
 
 def _waves(setting: Setting, state: State) -> Complex[np.ndarray, "a w"]:
@@ -129,17 +133,26 @@ def _blocks(
 
 
 def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
-    """The variance that X lacks, in steps squared, as links come by rows of a fixed number."""
+    """The variance that X lacks, in steps squared, as links come by rows, in a fixed number.
+
+    A position hears c - 1 rows, of sums sigma: the pairs of positions of one row, and the fixed
+    number, add (1 - rho)^2 (c - 1) (Var sigma - S E s^2) to that of links on their own. Within an
+    active circuit `linked` has it already. What is sent is fixed, too, while links are drawn.
+    """
     crowd, z = setting.crowd, setting.z
     power = (state.noise @ crowd.indicators**2) @ (crowd.others + 1) / (crowd.T - z)
     m, a = np.arange(state.taken.shape[1]), crowd.S * crowd.values
     sent = _sent(setting, state)
     active = sent @ crowd.indicators
     uneven = sent @ crowd.indicators**2 - active**2
-    of_m, of_a = (law @ x**2 - (law @ x) ** 2 for law, x in ((state.taken, m), (state.inactive.sum(1), a)))
+    of_m, of_a = (
+        law @ x**2 - (law @ x) ** 2 for law, x in ((state.taken, m), (state.inactive.sum(1), a))
+    )
     spread = of_a - active**2 * of_m - state.taken @ m * uneven
     pairs = z * (z - 1) * active**2 * (crowd.meets**2 - crowd.pairs)
     unlinked = 1 - _links(setting).T @ crowd.size / crowd.size.sum()
-    rows = crowd.others * unlinked**2 * (power - spread + pairs)[:, None]
-    drawn = crowd.occupied(z) * uneven
-    return (rows + (1 - unlinked) ** 2 * drawn[:, None]) * crowd.levels**2
+    fewer = (
+        crowd.others * unlinked**2 * (power - setting.ingredients.rows * spread + pairs)[:, None]
+    )
+    fixed = (1 - unlinked) ** 2 * crowd.occupied(z) * uneven[:, None]
+    return np.asarray((fewer + fixed) * crowd.levels**2)

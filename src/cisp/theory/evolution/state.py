@@ -6,14 +6,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from cisp.theory.evolution.crowd import Crowd
-
+from cisp.theory.evolution.first import First
 
 GROUPS = 3  # of circuits by positions that active ones take: none, one, more
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A layer: the laws of the read-outs, and what its positions send on.
+    """A layer: the laws of the read-outs, in groups by m, and what its positions send on.
 
     kinds: the rows of the active circuits. over: how many positions of each are those of one before
     it too. taken: the law of the positions m of an inactive circuit that active ones take. sent:
@@ -43,7 +43,7 @@ class State:
 class Seen:
     """What the positions of a circuit see: the laws of X in steps of 1/levels, and chi M.
 
-    X[0]: no other active circuit on the position. X[1]: one, whose read-out X then holds S times.
+    X[j]: j other active circuits on the position, 0 to 2, whose read-outs X then holds S times.
     """
 
     X: list[Float[np.ndarray, "r c x"]]
@@ -56,7 +56,7 @@ class Side:
 
     law: of a in this layer. seen: what its positions see of this layer. taken: the law of m in the
     next. free, shared: the classes of a row's positions there that no other active circuit takes,
-    and that one takes.
+    and that one takes; twice: how often that are two.
     """
 
     law: Float[np.ndarray, "r g a"]
@@ -68,11 +68,16 @@ class Side:
 
 
 def first_state(
-    crowd: Crowd, kinds: Int[np.ndarray, "r z"], over: Int[np.ndarray, "r z"]
+    crowd: Crowd, first: First, kinds: Int[np.ndarray, "r z"], over: Int[np.ndarray, "r z"]
 ) -> State:
-    """Layer 1: every position of an active circuit is on, m taken positions read m/S."""
+    """Layer 1: every position of an active circuit is on, m taken positions read m/S.
+
+    The mean over draws is the exact law of m; crowded active circuits take more.
+    """
     r, z = kinds.shape
     taken = crowd.taken(kinds).mean(1)
+    taken = taken * (first.taken / np.maximum(taken.mean(0), 1e-300))
+    taken = taken / taken.sum(1, keepdims=True)
     inactive, active = (np.zeros((r, g, len(crowd.values))) for g in (min(z + 1, GROUPS), 1))
     for m in range(taken.shape[1]):
         inactive[:, min(m, inactive.shape[1] - 1), crowd.levels * m] = taken[:, m]

@@ -10,7 +10,7 @@ neuron holds beyond s is its part of the vector, x_i = ReLU(2u - 1 + V_i) - s.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from cisp.theory.evolution.crowd import Crowd
 from cisp.theory.evolution.laws import coarse
@@ -18,7 +18,7 @@ from cisp.theory.evolution.neurons import Sent, neurons_of, read_grid, square_of
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Seen, Side
 
-ANGLES = 3  # directions of an active vector
+ANGLES = 4  # directions of an active vector
 COMPONENTS = np.cos((np.arange(ANGLES) + 0.5) * np.pi / ANGLES)
 
 
@@ -44,8 +44,8 @@ def first_vectors(setting: Setting, draws: int) -> Vectors:
     """Layer 1, exact (C7.3, C9.1)."""
     crowd, z = setting.crowd, setting.z
     return Vectors(
-        inactive=np.full(draws, crowd.first["rotation", "inactive"]),
-        active=np.full(draws, crowd.first["rotation", "active"]),
+        inactive=np.full(draws, setting.first.inactive),
+        active=np.full(draws, setting.first.active),
         shrunk=np.zeros(draws),
         sent=np.ones(draws),
         fractions=(crowd.occupied(z) / crowd.n,) * 4,
@@ -80,7 +80,7 @@ def _inactive(
     seen = _mean(side)
     alone = neurons_of(setting, seen, 0, free)
     joined = neurons_of(setting, seen, 1, shared)
-    if len(seen.X) > 2:
+    if setting.z > 1:
         more = Sent(shared.x, own + 0.5, before.inactive, still)
         joined = joined.mixed(neurons_of(setting, seen, 2, more), side.twice)
     squares = square_of_mean(setting, side, alone.overall(), joined.overall(), own)
@@ -104,7 +104,7 @@ def _active(
     mine = crowd.meets * before.sent / crowd.S**2  # its own vector, on average, from each (6.26)
     alone = neurons_of(setting, seen, 0, Sent(x, own, before.inactive, mine))
     joined = neurons_of(setting, seen, 1, Sent(x, own + 0.5, before.inactive, mine))
-    if len(seen.X) > 2:
+    if setting.z > 2:
         more = Sent(x, own + 1, before.inactive, mine)
         joined = joined.mixed(neurons_of(setting, seen, 2, more), side.twice)
     m = (side.taken.mean(1) @ np.arange(side.taken.shape[2]) / crowd.S).mean()
@@ -128,7 +128,7 @@ def _active(
 def _mean(side: Side) -> Seen:
     """What is seen on average over groups."""
     weights, shifts = side.law.sum(2), np.stack([one.shift for one in side.seen])
-    X = [np.stack([one.X[j] for one in side.seen]) for j in range(len(side.seen[0].X))]
+    X = [np.stack([one.X[j] for one in side.seen]) for j in range(3)]
     return Seen(
         [np.einsum("rm,mrcx->rcx", weights, x) for x in X], np.einsum("rm,mr->r", weights, shifts)
     )
