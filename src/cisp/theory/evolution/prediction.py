@@ -100,7 +100,8 @@ def density_evolution(
     4  1      2  indicator  inactive  0.005
     6  1      2   rotation  inactive  0.005
     """
-    if T * S > D / count("d", d):
+    crowd_of(T=T, D=D, d=d, S=S, table=table)  # what is wrong with the sizes comes first
+    if T * S > D / d:
         _check_domain(
             T=T, n=D / d, S=S, z=count("z", z), L=count("L", L), alike=_alike(table, D // d)
         )
