@@ -1,43 +1,76 @@
-"""Seconds of one prediction, four layers on one core: medians of three, as T and D grow."""
+"""How much faster density evolution is than at an earlier commit, on cells of figures 8 to 11.
 
+Both run in turn, cell by cell, on one core in one process each, so that a busy moment hits both:
+`python benchmarks/density_evolution.py [every]` takes every 16th, or other share, of the 164 cells.
+"""
+
+import io
 import os
-
-os.environ["OMP_NUM_THREADS"] = "1"  # before numpy is loaded
-
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
 from statistics import median
-from time import perf_counter
+from tempfile import TemporaryDirectory
 
-import cisp
-
-SIZES = [  # T, D, z; T (d/D)^2 is 0.004 but for the last
-    (250, 1000, 1),
-    (250, 1000, 4),
-    (1000, 2000, 1),
-    (4000, 4000, 1),
-    (16000, 8000, 1),
-    (64000, 16000, 1),
-    (64000, 16000, 4),
-    (1000, 16000, 1),
-]
+BEFORE = "50d70e9"
 ROUNDS = 3
+HERE = Path(__file__).parent.parent
+SERVE = """
+import sys, time, cisp
+for line in sys.stdin:
+    T, D, z = map(int, line.split())
+    begun = time.process_time()
+    cisp.density_evolution(T=T, D=D, S=6, z=z, L=5)
+    print(time.process_time() - begun, flush=True)
+"""
 
 
-def seconds(T: int, D: int, z: int) -> float:
-    """One prediction, the making of its table not counted."""
-    table = cisp.prime_steps(T=T, n=D // 4, S=6)
-    begun = perf_counter()
-    cisp.density_evolution(T=T, D=D, S=6, z=z, L=4, table=table)
-    return perf_counter() - begun
+def serve(src: Path) -> subprocess.Popen[str]:
+    """A process that answers each cell (T, D, z) with the seconds of its prediction."""
+    env = os.environ | {"PYTHONPATH": str(src), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=env,
+        text=True,
+    )
+
+
+def seconds(server: subprocess.Popen[str], cell: tuple[int, int, int]) -> float:
+    """The seconds of one prediction."""
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write("{} {} {}\n".format(*cell))
+    server.stdin.flush()
+    return float(server.stdout.readline())
 
 
 def main() -> None:
-    """Print the table; a round goes through all sizes, so that a busy moment hits all alike."""
-    seconds(*SIZES[0])  # loads what is loaded once
-    rounds = [[seconds(*size) for size in SIZES] for _ in range(ROUNDS)]
-    times = [median(column) for column in zip(*rounds, strict=True)]
-    print(f"{'T':>6} {'D':>6} {'z':>2} {'seconds':>8} {'ratio':>6}")
-    for (T, D, z), time in zip(SIZES, times, strict=True):
-        print(f"{T:6d} {D:6d} {z:2d} {time:8.2f} {time / min(times):6.2f}")
+    """Print the medians of both, and their ratio, cell by cell and in all."""
+    sys.path.insert(0, str(HERE / "book"))
+    from studies.grid import PAIRS
+
+    every = int(sys.argv[1]) if len(sys.argv) > 1 else 16
+    cells = [(T, D, z) for D, Ts in PAIRS.items() for T in Ts for z in (1, 2, 3, 4)][::every]
+    with TemporaryDirectory() as folder:
+        packed = subprocess.check_output(["git", "archive", BEFORE, "src"], cwd=HERE)
+        with tarfile.open(fileobj=io.BytesIO(packed)) as files:
+            files.extractall(folder, filter="data")
+        both = [serve(Path(folder) / "src"), serve(HERE / "src")]
+        for server in both:
+            seconds(server, cells[0])  # loads what is loaded once
+        total = [0.0, 0.0]
+        print(f"{'T':>6} {'D':>6} {'z':>2} {'before':>7} {'now':>7} {'ratio':>6}")
+        for cell in cells:
+            rounds = [[seconds(server, cell) for server in both] for _ in range(ROUNDS)]
+            old, new = (median(times) for times in zip(*rounds, strict=True))
+            total = [total[0] + old, total[1] + new]
+            print("{:6d} {:6d} {:2d}".format(*cell), f"{old:7.2f} {new:7.2f} {old / new:6.2f}")
+        print(f"{'in all':>16} {total[0]:7.2f} {total[1]:7.2f} {total[0] / total[1]:6.2f}")
+        for server in both:
+            server.kill()
 
 
 if __name__ == "__main__":

@@ -25,23 +25,31 @@ def ingredients() -> dict[str, Ingredients]:
         "nothing": Ingredients(),
         "classes of load, kinds of rows": Ingredients(classes=1),
         "kinds of the active circuits' rows": Ingredients(kinds=middle),
-        "drawn strength of the noise": Ingredients(drawn=lambda noise, slices: noise),
+        "drawn strength of the noise": Ingredients(drawn=alike),
         "an inactive circuit's own positions": Ingredients(linked=lambda c, less: linked(c, 0)),
         "the law of links (binomial)": Ingredients(linked=binomial),
-        "the fixed number of links": Ingredients(narrowed=lambda law, fewer: law),
+        "links by rows, in a fixed number": Ingredients(narrowed=lambda law, fewer: law),
+        "positions of a row alike": Ingredients(rows=0),
+        "a circuit hears nobody twice": Ingredients(apart=0),
+        "positions of two active circuits": Ingredients(twice=0),
         "uneven loads within a row": Ingredients(linked=even),
         "own read-out out of chi M": Ingredients(own=louder),
         "a circuit's own vector sent back": Ingredients(sent_back=0),
         "own noise common to its neurons": Ingredients(common=0),
         "shrinking of active vectors": Ingredients(shrinking=0),
         "LEVELS = 16": Ingredients(levels=16),
-        "DRAWS = 64": Ingredients(draws=64),
+        "DRAWS = 32": Ingredients(draws=32),
     }
 
 
 def middle(crowd: Crowd, drawn: Array) -> Int[np.ndarray, "..."]:
     """The active circuits' rows all of the kind that meets most nearly the mean."""
     return np.full(drawn.shape, np.abs(crowd.met - crowd.met.mean()).argmin())
+
+
+def alike(noise: Array, slices: Int[np.ndarray, " r"], known: Array) -> Array:
+    """The same strength in all draws."""
+    return np.ones(len(slices))
 
 
 def binomial(crowd: Crowd, less: int) -> Array:

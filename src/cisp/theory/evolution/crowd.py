@@ -9,12 +9,11 @@ from jaxtyping import Float, Int, Num
 from scipy.special import gammaln
 
 from cisp import allocation
-from cisp.allocation import Table, prime_steps
+from cisp.allocation import Table, check_table, prime_steps
 from cisp.arguments import count
 
 LEVELS = 8  # steps between an indicator of 0 and one of 1
 CLASSES = 8  # classes of positions by load, and kinds of rows by theirs
-TAKEN = 3  # most positions of a circuit that active circuits take, as far as told apart
 
 Array = Float[np.ndarray, "..."]
 Numbers = Num[np.ndarray, "..."] | float | int
@@ -26,7 +25,8 @@ class Crowd:
 
     chi: of 5.24. size (c,): positions of each class. others (c,): circuits on one of them besides
     the one that looks. mix (k, c): the classes of a row's S positions, for each kind of row.
-    met (k,): the mean of `others` over a row. spread (k,): its variance within a row.
+    met (k,): the mean of `others` over a row. spread (k,): its variance within a row. pairs: how
+    often a row meets both of two circuits, in different positions.
     levels: steps between an indicator of 0 and one of 1.
     """
 
@@ -39,6 +39,7 @@ class Crowd:
     mix: Float[np.ndarray, "k c"]
     met: Float[np.ndarray, " k"]
     spread: Float[np.ndarray, " k"]
+    pairs: float
     levels: int = LEVELS
 
     @cached_property
@@ -64,6 +65,40 @@ class Crowd:
         """The mean number of positions that two circuits share, S^2 d/D or a little more (6.3)."""
         return self.S * float(self.met.mean()) / (self.T - 1)
 
+    def twice(self, z: int) -> Float[np.ndarray, " c"]:
+        """How often a position of a row that one of z other circuits takes is taken by two."""
+        T, c = self.T - 1, self.others
+        free, one = none(T, c, z), z * c / T * none(T - 1, np.maximum(c - 1, 0), z - 1)
+        share = np.maximum(1 - one / np.maximum(1 - free, 1e-12), 0)
+        return np.where((c > 0) & (z > 1), share, 0)
+
+    def over(
+        self, kinds: Int[np.ndarray, "r L z"], drawn: Float[np.ndarray, "r L pairs"]
+    ) -> Int[np.ndarray, "r L z"]:
+        """How many positions of each of z circuits are those of one before it too."""
+        relative = self.met / max(self.met.mean(), 1e-12)
+        found = np.zeros(kinds.shape, int)
+        pairs = [(v, u) for v in range(kinds.shape[2]) for u in range(v)]
+        for k, (v, u) in enumerate(pairs):
+            chance = self.meets * relative[kinds[..., u]] * relative[kinds[..., v]]
+            found[..., v] += drawn[..., k] < chance
+        return np.minimum(found, self.S - 1)
+
+    def taken_by(self, z: int) -> Float[np.ndarray, "2 c"]:
+        """The positions of each class that one of z active circuits takes, and that more take."""
+        load = self.others + 1
+        empty = none(self.T, load, z)
+        one = z * load / self.T * none(self.T - 1, load - 1, z - 1)
+        return np.asarray(self.size * np.stack([one, np.maximum(1 - empty - one, 0)]))
+
+    @cached_property
+    def apart(self) -> Float[np.ndarray, " c"]:
+        """(S-1)(c-1)/(T-2) times the share of Var X that comes from whole rows: see `_apart`."""
+        load = float(np.average(self.others, weights=self.size)) + 1
+        Q = none(self.T - 1, self.others, load).clip(1e-9, 1 - 1e-9)
+        rows = -np.log(Q) * Q / (1 - Q)
+        return np.asarray((self.S - 1) * self.others / max(self.T - 2, 1) * rows)
+
     def classes(self, z: int) -> tuple[Float[np.ndarray, "k c"], Float[np.ndarray, "k c"]]:
         """Classes of a row's positions that none of z active circuits takes, and that one takes."""
         free = self.mix * none(self.T - 1, self.others, z)
@@ -72,10 +107,9 @@ class Crowd:
 
     def taken(self, kinds: Int[np.ndarray, "r z"]) -> Float[np.ndarray, "r k m"]:
         """P(m): active circuits of these kinds take m of the S positions of a row of each kind."""
-        P = np.zeros((len(kinds), len(self.met), min(kinds.shape[1], self.S, TAKEN) + 1))
+        P = np.zeros((len(kinds), len(self.met), min(kinds.shape[1], self.S) + 1))
         P[..., 0] = 1
         free = 1 - np.arange(P.shape[2]) / self.S
-        free[-1] = 0  # the last counts all beyond
         relative = self.met / max(self.met.mean(), 1e-12)
         for v in range(kinds.shape[1]):
             moved = P * (self.meets * relative[kinds[:, v], None] * relative)[..., None] * free
@@ -98,10 +132,13 @@ def crowd_of(
     if count("D", D) % count("d", d):
         raise ValueError(f"D={D} is not divisible by d={d}; D must be a multiple of {d}")
     n = D // d
-    table = prime_steps(T=T, n=n, S=S) if table is None else np.asarray(table)
+    table = (
+        prime_steps(T=T, n=n, S=S) if table is None else check_table(table, n=n, max_overlap=np.inf)
+    )
     load = allocation.load(table, n=n)
     if table.shape != (count("T", T, low=2), S):
         raise ValueError(f"table has shape {table.shape}; it must be (T, S) = ({T}, {S})")
+    others = load[table] - 1.0
     low, high = load[table].min(), load.max()
     width = max((high + 1 - low) / classes, 1)
     used, c = np.flatnonzero(load), load[load > 0]
@@ -121,6 +158,7 @@ def crowd_of(
         mix=np.stack(mix),
         met=np.array([load[table[r]].mean() - 1 for r in rows]),
         spread=np.array([load[table[r]].var(1).mean() for r in rows]),
+        pairs=float((others.sum(1) ** 2 - (others**2).sum(1)).mean()) / max(T - 1, 1) ** 2,
         levels=levels,
     )
 

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 
 from cisp.theory.evolution.laws import excess
 from cisp.theory.evolution.setting import Setting
-from cisp.theory.evolution.state import Side, State
+from cisp.theory.evolution.state import Seen, Side, State
 
-Laws = list[list[Float[np.ndarray, "r c a s"]]]  # for each m, at a free position and a shared one
+Laws = list[list[Float[np.ndarray, "r c a s"]]]  # by group, at a free position and a shared one
 
 
 def next_state(
@@ -19,30 +19,51 @@ def next_state(
     inactive: Side,
     active: Side,
     kinds: Int[np.ndarray, "r z"],
+    over: Int[np.ndarray, "r z"],
     slices: Int[np.ndarray, " r"],
 ) -> State:
     """The layer after this one, in which the active circuits have rows of these kinds."""
     crowd, z = setting.crowd, setting.z
-    sends = sent_by(setting, inactive)
-    law = np.einsum("rma,mrcas->rcs", state.inactive, np.stack([s[0] for s in sends]))
-    noise = setting.ingredients.drawn(crowd.empty(z)[:, None] * law, slices)
-    to_active = sent_by(setting, active)
-    also = (z - 1) * crowd.meets / crowd.S
-    weights = np.stack([active.free.mean(0) * (1 - also), active.shared.mean(0) * also])
-    sent = np.einsum("rma,mjrcas,jc->rs", state.active, np.array(to_active), weights)
+    to_inactive, to_active = sent_by(setting, inactive), sent_by(setting, active)
+    strength = setting.ingredients.drawn(
+        crowd.empty(z)[:, None] * _over(inactive, to_inactive, 0),
+        slices,
+        _given_links(setting, inactive, to_inactive),
+    )
+    to_inactive = [[_stronger(law, strength) for law in pair] for pair in to_inactive]
+    noise = crowd.empty(z)[:, None] * _over(inactive, to_inactive, 0)
+    once, more = crowd.taken_by(z)
+    share = more / np.maximum(once + more, 1e-300)
+    alone, joined = (_over(active, to_active, j) for j in (0, 1))
+    sent = alone + share[:, None] * (joined - alone)
+    on = sent @ crowd.indicators @ (once + more) / (once + more).sum()
     return State(
-        inactive=read(inactive, sends),
-        active=read(active, to_active),
+        inactive=read(inactive, _apart(setting, inactive, to_inactive)),
+        active=read(active, _apart(setting, active, to_active)),
         kinds=kinds,
+        over=over,
+        taken=inactive.taken.mean(1),
         sent=sent,
         noise=noise,
-        total=(noise @ crowd.indicators).sum(1) + crowd.occupied(z) * (sent @ crowd.indicators),
+        total=(noise @ crowd.indicators).sum(1) + on * (z * crowd.S - over.sum(1)),
     )
 
 
 def sent_by(setting: Setting, side: Side) -> Laws:
-    """The laws of s at a circuit's positions, for each m, at free and at shared ones."""
-    return [[sends(setting, X, seen.shift) for X in seen.X] for seen in side.seen]
+    """The laws of s at a circuit's positions, at free and at shared ones."""
+
+    def pair(seen: Seen) -> list[Float[np.ndarray, "r c a s"]]:
+        free, once, twice = seen.X
+        shared = once + side.twice[:, None] * (twice - once)
+        return [sends(setting, X, seen.shift) for X in (free, shared)]
+
+    return [pair(seen) for seen in side.seen]
+
+
+def _over(side: Side, sends: Laws, j: int) -> Float[np.ndarray, "r c s"]:
+    """The law of s over the circuits of a side, at their free positions or at shared ones."""
+    laws = zip(np.moveaxis(side.law, 1, 0), sends, strict=True)
+    return np.sum([np.einsum("ra,rcas->rcs", a, pair[j]) for a, pair in laws], 0)
 
 
 def sends(
@@ -62,23 +83,78 @@ def sends(
     return (-np.diff(passed, axis=3, prepend=one, append=0 * one)).clip(0)
 
 
-def read(side: Side, sends: Laws) -> Float[np.ndarray, "r m a"]:
+def read(side: Side, sends: Laws) -> Float[np.ndarray, "r g a"]:
     """The law of the next read-out: the mean of S neurons, independent given a.
 
     m of them sit on positions that also carry an active circuit.
     """
-    r, _, A = side.law.shape
+    A, G = side.law.shape[2], len(side.seen)
     levels = sends[0][0].shape[3] - 1
     S, size = (A - 1) // levels, 2 ** int(np.ceil(np.log2(A)))
-    hat = np.zeros((r, side.taken.shape[2], size // 2 + 1), complex)
-    for a, neurons in zip(np.moveaxis(side.law, 1, 0), sends, strict=True):
+    hat = np.zeros((len(side.law), G, size // 2 + 1), complex)
+    for a, pair in zip(np.moveaxis(side.law, 1, 0), sends, strict=True):
         free, shared = (
             np.einsum("rcaw,kc->krwa", np.fft.rfft(s, size), c, optimize=True)
-            for s, c in zip(neurons, (side.free, side.shared), strict=True)
+            for s, c in zip(pair, (side.free, side.shared), strict=True)
         )
-        for k in range(side.taken.shape[1]):
-            for m in range(side.taken.shape[2]):
-                whole = free[k] ** (S - m) * shared[k] ** m
-                hat[:, m] += side.taken[:, k, m, None] * (whole @ a[..., None])[..., 0]
+        for k, taken in enumerate(np.moveaxis(side.taken, 1, 0)):
+            one = np.ones_like(free[k])
+            powers = np.multiply.accumulate(np.stack([one] + [free[k]] * S))
+            for m in range(taken.shape[1]):
+                whole = (powers[S - m] * one @ a[..., None])[..., 0]
+                hat[:, min(m, G - 1)] += taken[:, m, None] * whole
+                one = one * shared[k]
     found = np.fft.irfft(hat, size)[..., :A].clip(0)
     return found / found.sum((1, 2), keepdims=True)
+
+
+def heard(
+    setting: Setting, law: Float[np.ndarray, "r c x"], shift: Float[np.ndarray, " r"]
+) -> tuple[Float[np.ndarray, "r c a"], Float[np.ndarray, "r c"]]:
+    """Cov(s, X), given a, and Var X."""
+    crowd, step, unit = setting.crowd, setting.step, setting.unit
+    x = np.arange(law.shape[2])
+    tilted = law * (x - (law @ x)[..., None])
+    own = setting.ingredients.own(crowd, crowd.values)
+    y = (step.knots(np.array([0.0, 1.0])) - own[:, None] + shift[:, None, None]) / unit
+    above = excess(tilted, y.reshape(len(y), 1, -1)).reshape(*law.shape[:2], *y.shape[1:])
+    return unit * step.gain * (above[..., 0] - above[..., 1]), tilted @ x
+
+
+def _given_links(setting: Setting, side: Side, sends: Laws) -> Float[np.ndarray, "r c"]:
+    """The share of the variance of s that X explains; X adds up to the same over all positions."""
+    indicators, seen = setting.crowd.indicators, side.seen[0]
+    cov, variance = heard(setting, seen.X[0], seen.shift)
+    law, known = _over(side, sends, 0), np.einsum("ra,rca->rc", side.law.sum(1), cov)
+    spread = law @ indicators**2 - (law @ indicators) ** 2
+    return (known**2 / np.maximum(variance * spread, 1e-12)).clip(0, 1)
+
+
+def _stronger(
+    law: Float[np.ndarray, "r c a s"], strength: Float[np.ndarray, " r"]
+) -> Float[np.ndarray, "r c a s"]:
+    """The law with so many times as many neurons on, as long as these are few."""
+    on = 1 - law[..., :1]
+    more = 1 - np.maximum(1 - on, 0) ** strength[:, None, None, None]
+    return np.concatenate([1 - more, law[..., 1:] * more / np.maximum(on, 1e-300)], -1)
+
+
+def _apart(setting: Setting, side: Side, sends: Laws) -> Laws:
+    """The laws of s with less variance, as if independent: a circuit hears nobody twice.
+
+    Its positions carry different others. So two X have Cov = - Var (c - 1)/(T - 2), and two s, to
+    first order, that times (Cov(s, X)/Var X)^2. A part of each law goes to its mean instead.
+    """
+    crowd, found = setting.crowd, []
+    for seen, pair in zip(side.seen, sends, strict=True):
+        laws = []
+        for X, law in zip(seen.X[:2], pair, strict=True):
+            cov, variance = heard(setting, X, seen.shift)
+            mean = law @ crowd.indicators
+            spread = variance[..., None] * (law @ crowd.indicators**2 - mean**2)
+            less = setting.ingredients.apart * crowd.apart[:, None] * cov**2
+            w = (less / np.maximum(spread, 1e-12)).clip(0, 0.9)[..., None]
+            at = np.maximum(1 - np.abs(crowd.levels * (mean[..., None] - crowd.indicators)), 0)
+            laws.append((1 - w) * law + w * at)
+        found.append(laws)
+    return found

@@ -20,18 +20,18 @@ def excess(law: Float[np.ndarray, "r c x"], y: Float[np.ndarray, "r #c y"]) -> A
 def narrowed(
     law: Float[np.ndarray, "r c x"], fewer: Float[np.ndarray, "r c"]
 ) -> Float[np.ndarray, "r c x"]:
-    """The law about its mean, with `fewer` less variance: a position has a fixed number of links.
+    """The law stretched about its mean to `fewer` less variance, or to more where that is below 0.
 
-    As many more as lead to silent positions, so many fewer lead to noise. Of n positions, p n
-    linked, that takes p (1 - p) (sum of s)^2 / n from the variance of X.
+    Not below 1/16 of the variance nor above 4 times.
     """
     x = np.arange(law.shape[2])
     mean = law @ x
     variance = law @ x**2 - mean**2
-    k = np.sqrt(np.clip(1 - fewer / np.maximum(variance, 1e-9), 1 / 16, 1))[..., None]
+    k = np.sqrt(np.clip(1 - fewer / np.maximum(variance, 1e-9), 1 / 16, 4))[..., None]
     ends = np.arange(-1, law.shape[2] + 1)
     above = k * excess(law, mean[..., None] + (ends - mean[..., None]) / k)
-    return np.where(fewer[..., None] > 0, np.diff(above, 2).clip(0), law)
+    found = np.diff(above, 2).clip(0)
+    return found / found.sum(-1, keepdims=True)
 
 
 def coarse(law: Float[np.ndarray, "... x"], by: int) -> Float[np.ndarray, "... y"]:
@@ -45,21 +45,22 @@ def coarse(law: Float[np.ndarray, "... x"], by: int) -> Float[np.ndarray, "... y
 
 
 def drawn(
-    noise: Float[np.ndarray, "r c s"], slices: Int[np.ndarray, " r"]
-) -> Float[np.ndarray, "r c s"]:
-    """The noise of one input in place of its mean: its strength drawn from a gamma distribution.
+    noise: Float[np.ndarray, "r c s"],
+    slices: Int[np.ndarray, " r"],
+    known: Float[np.ndarray, "r c"],
+) -> Float[np.ndarray, " r"]:
+    """How many times stronger the noise of one input is than its mean, gamma distributed.
 
-    The strength is the sum of s^2 over positions that are on by chance. Its mean and variance fix
-    the distribution; that is cut into r equally likely slices, each with its mean in its place.
+    The strength is the sum of s^2 over positions that are on by chance, but for the share `known`
+    of the variance, which adds up to nothing over all positions. Mean and variance fix the
+    distribution; that is cut into r equally likely slices, each with its mean in its place.
     """
     draws, levels = len(slices), noise.shape[2] - 1
-    indicators = np.arange(levels + 1) / levels
-    power = indicators**2
+    power = (np.arange(levels + 1) / levels) ** 2
     mean = np.maximum((noise @ power).sum(1), 1e-300)
     alone = (noise @ power) ** 2 / np.maximum(noise.sum(2), 1e-300)
-    variance = np.maximum((noise @ power**2 - alone).sum(1), 1e-300)
+    left = (noise @ power**2 - alone) * (1 - known)
+    variance = np.maximum(left.sum(1), 1e-300)
     shape = np.maximum(mean**2 / variance, 1e-8)[:, None]
     below = gammainc(shape + 1, gammaincinv(shape, (slices[:, None] + np.array([0, 1])) / draws))
-    strength = draws * np.diff(below)[:, 0]
-    most = noise.sum((1, 2)) / np.maximum(noise[..., 1:].sum((1, 2)), 1e-300)
-    return noise * np.where(indicators > 0, np.minimum(strength, most)[:, None, None], 1)
+    return np.asarray(draws * np.diff(below)[:, 0])

@@ -1,6 +1,6 @@
 """The vector neurons of a position, and the mean over the S positions of a circuit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float
@@ -32,31 +32,40 @@ class Sent:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Of x_i, given a: its mean, its mean square, and how often its neuron is on."""
+    """Of x_i, given a: its mean, mean square, how often its neuron is on, and Cov(x_i, X)/sd X."""
 
     mean: Float[np.ndarray, "r c a"]
     square: Float[np.ndarray, "r c a"]
     on: Float[np.ndarray, "r c a"]
+    lean: Float[np.ndarray, "r c a"]
 
 
 @dataclass(frozen=True, eq=False)
 class Neurons:
-    """E x_i, E x_i^2, and how often a vector neuron is on, one of block 0, and one of block 1."""
+    """E x_i, E x_i^2, how often a vector neuron is on, Cov(x_i, X)/sd X; on in blocks 0 and 1."""
 
     mean: Float[np.ndarray, "r c a i"]
     square: Float[np.ndarray, "r c a i"]
     on: Float[np.ndarray, "r c a i"]
+    lean: Float[np.ndarray, "r c a i"]
     on_0: Float[np.ndarray, "r c a 1"]
     on_1: Float[np.ndarray, "r c a 1"]
 
     def overall(self) -> Moments:
         """The moments of x_i, over all directions."""
-        return Moments(*(m.mean(3) for m in (self.mean, self.square, self.on)))
+        return Moments(*(m.mean(3) for m in (self.mean, self.square, self.on, self.lean)))
+
+    def mixed(self, other: "Neurons", share: Float[np.ndarray, " c"]) -> "Neurons":
+        """These, and the other for a share of the positions."""
+        both = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return Neurons(*(one + share[:, None, None] * (two - one) for one, two in both))
 
     def less(self, true: Float[np.ndarray, " i"], i: int) -> Moments:
         """The moments of x_i less the true component, in one direction."""
         error = self.square - 2 * true * self.mean + true**2
-        return Moments((self.mean - true)[..., i], error[..., i], self.on[..., i])
+        return Moments(
+            (self.mean - true)[..., i], error[..., i], self.on[..., i], self.lean[..., i]
+        )
 
     def on_by_block(
         self, weights: Float[np.ndarray, " c"], share: Float[np.ndarray, "r a"]
@@ -86,14 +95,18 @@ def neurons_of(setting: Setting, seen: Seen, j: int, sent: Sent) -> Neurons:
         second = middle * first + sd**2 * on
         found.append([first - s, second - 2 * s * first + s**2, on])
     low, high = step.knots(crowd.indicators)[[0, -1]]
-    above = [(u > knot + 1e-9)[..., None] for knot in (low, high)]
-    wanted = [np.stack(values, -1) for values in zip(*found, strict=True)] + above
-    return Neurons(
-        *(
-            np.einsum("rcx,rcaxi->rcai", law, value + 0 * law[:, :, None, :1, None])
-            for value in wanted
-        )
-    )
+    above = [(u > knot + 1e-9)[..., None] + 0.0 for knot in (low, high)]
+    wanted = [np.stack(values, -1) for values in zip(*found, strict=True)]
+    about = X - (law @ X)[..., None]
+    tilted = law * about / np.sqrt(np.maximum((law * about**2).sum(-1), 1e-12))[..., None]
+
+    def mean(weights: Array, value: Array) -> Array:
+        full = value + 0 * law[:, :, None, :1, None]
+        return np.asarray(np.einsum("rcx,rcaxi->rcai", weights, full))
+
+    lean = mean(tilted, wanted[0])
+    first, square, on, on_0, on_1 = (mean(law, value) for value in wanted + above)
+    return Neurons(first, square, on, lean, on_0, on_1)
 
 
 def _few_points(
@@ -112,12 +125,13 @@ def square_of_mean(
     """E|mean of S neurons|^2, two components, from the moments of each.
 
     m of the positions are shared with an active circuit. The circuit's own noise moves all its
-    neurons that are on.
+    neurons that are on; what they hear of others is a little opposed (`Crowd.apart`).
     """
     S, own = setting.crowd.S, setting.ingredients.common * own
-    mean, square, on = (_over(side.free, x) for x in (free.mean, free.square, free.on))
-    mean_1, square_1, on_1 = (
-        _over(side.shared, x) for x in (shared.mean, shared.square, shared.on)
+    k = np.sqrt(setting.ingredients.apart * setting.crowd.apart / max(S - 1, 1))[:, None]
+    (mean, square, on, lean), (mean_1, square_1, on_1, lean_1) = (
+        [_over(classes, x) for x in (one.mean, one.square, one.on, k * one.lean)]
+        for classes, one in ((side.free, free), (side.shared, shared))
     )
     total = np.zeros_like(own)
     for m, share in enumerate(np.moveaxis(side.taken, 2, 0)):
@@ -126,7 +140,11 @@ def square_of_mean(
             return ((S - m) * f + m * g) ** 2 - (S - m) * f**2 - m * g**2
 
         each = (
-            (S - m) * square + m * square_1 + pairs(mean, mean_1) + own[:, None] * pairs(on, on_1)
+            (S - m) * square
+            + m * square_1
+            + pairs(mean, mean_1)
+            - pairs(lean, lean_1)
+            + own[:, None] * pairs(on, on_1)
         )
         total += (share[..., None] * each).mean(1) * 2 / S**2
     return total

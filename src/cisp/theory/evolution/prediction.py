@@ -9,9 +9,11 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.stats import qmc
 
-from cisp.allocation import Table, check_table
+from cisp import allocation
+from cisp.allocation import Table, prime_steps
 from cisp.arguments import DEEPEST, count, instance, number, one_of, positive, room
 from cisp.theory.evolution.crowd import crowd_of
+from cisp.theory.evolution.first import first_layer
 from cisp.theory.evolution.indicators import next_state
 from cisp.theory.evolution.seen import sides
 from cisp.theory.evolution.setting import Ingredients, Setting, Step
@@ -19,6 +21,16 @@ from cisp.theory.evolution.state import State, first_state
 from cisp.theory.evolution.vectors import Vectors, first_vectors, next_vectors
 
 Circuits = Literal["inactive", "active"]
+
+DOMAIN = {  # what density evolution is claimed for (chapter 10)
+    "D/d": (60, np.inf),
+    "T": (100, np.inf),
+    "the mean load T S d/D": (2, np.inf),
+    "T (S d/D)^2": (0, 1),
+    "E k^2/E k, of k shared positions,": (1, 1.15),
+    "z": (1, 6),
+    "L": (1, 10),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +82,14 @@ def density_evolution(
     Chapter 10. The step is clip(gain (u - threshold) + 1/2, 0, 1), the post's with 2 and 0.5 (3.3).
     Of the table (by default that of `prime_steps`) only its loads are used. What is averaged over:
     the dealings, the active circuits, their vectors. Errors of vectors, and blocks 2 and 3, are
-    those of `conditional_rotations`. It takes seconds at most sizes. Meant for blocks of some
-    hundred positions or more and rows that share at most one; chapter 10 measures how it holds.
+    those of `conditional_rotations`. Layer 1 is exact where rows share at most one position.
 
-    Raises ValueError if d does not divide D, if the table is not one of T rows of S positions below
-    D/d, if T < z + 2 (an inactive circuit needs others), or if gain or threshold is not positive.
+    Claimed for n = D/d >= 60, T >= 100, T S >= 2n, T S^2 <= n^2, z to 6, L to 10, and tables whose
+    rows seldom share more than one position (`DOMAIN`); chapter 10 has how far it is off there.
+    Beyond, `evolve` gives what comes out.
+
+    Raises ValueError outside that, if d does not divide D, if the table is not one of T rows of S
+    positions below D/d, or if gain or threshold is not positive.
 
     >>> predicted = density_evolution(T=300, D=1000, S=6, z=1, L=2)
     >>> predicted.errors[predicted.errors.circuits == "inactive"].round(3)
@@ -84,10 +99,41 @@ def density_evolution(
     4  1      2  indicator  inactive  0.005
     6  1      2   rotation  inactive  0.005
     """
+    crowd_of(T=T, D=D, d=d, S=S, table=table)  # what is wrong with the sizes comes first
+    if T * S > D / d:
+        _check_domain(
+            T=T, n=D / d, S=S, z=count("z", z), L=count("L", L), alike=_alike(table, D // d)
+        )
     return evolve(
         T=T, D=D, d=d, S=S, z=z, L=L, table=table, gain=gain, threshold=threshold,
         ingredients=Ingredients(),
     )  # fmt: skip
+
+
+def _alike(table: Table | None, n: int) -> float:
+    """E k^2/E k, with k the positions that two rows share: 1 where they share at most one."""
+    if table is None or not (mean := allocation.mean_overlap(table, n=n)):
+        return 1.0
+    return table.shape[1] * allocation.mean_squared_overlap(table, n=n) / mean
+
+
+def _check_domain(*, T: int, n: float, S: int, z: int, L: int, alike: float) -> None:
+    """Raises ValueError where density evolution is not claimed to hold."""
+    found = {
+        "D/d": n,
+        "T": T,
+        "the mean load T S d/D": T * S / n,
+        "T (S d/D)^2": T * (S / n) ** 2,
+        "E k^2/E k, of k shared positions,": round(alike, 6),
+        "z": z,
+        "L": L,
+    }
+    for name, (low, high) in DOMAIN.items():
+        if not low <= found[name] <= high:
+            raise ValueError(
+                f"{name}={found[name]:g} is outside of what density evolution is claimed for, "
+                f"{low:g} to {high:g}; `cisp.measure` a network, or see what `evolve` gives"
+            )
 
 
 def evolve(
@@ -116,33 +162,39 @@ def evolve(
     count("T", T, low=2), count("S", S), count("z", z), count("L", L, high=DEEPEST)
     positive("gain", gain), positive("threshold", threshold)
     room("L", L, L * (z + 2) * ingredients.draws)
-    if table is not None:
-        table = check_table(table, n=count("D", D, low=d) // d, max_overlap=np.inf)
     crowd = crowd_of(T=T, D=D, d=d, S=S, table=table, classes=classes, levels=levels)
     if T < count("z", z) + 2:
         raise ValueError(f"T={T} is too small for z={z}; T must be at least z + 2 = {z + 2}")
-    setting = Setting(crowd, z, Step(gain, threshold), ingredients)
+    table = prime_steps(T=T, n=crowd.n, S=S) if table is None else np.asarray(table)
+    first = first_layer(table, n=crowd.n, z=z)
+    setting = Setting(crowd, z, first, Step(gain, threshold), ingredients)
     layers = list(_layers(setting, L))
-    return DensityEvolution(
-        _errors(z, layers),
-        _activity(z, layers),
-        crowd.values,
-        np.stack([state.inactive.sum(1).mean(0) for state, _ in layers]),
-        np.stack([state.active.sum(1).mean(0) for state, _ in layers]),
+    inactive, active = (
+        np.stack([law.sum(1).mean(0) for law in laws])
+        for laws in zip(*((state.inactive, state.active) for state, _ in layers), strict=True)
     )
+    inactive[0] = 0
+    inactive[0, : levels * len(first.taken) : levels] = first.taken
+    errors = _errors(z, layers)
+    errors.loc[0, "mse"] = inactive[0] @ crowd.values**2
+    return DensityEvolution(errors, _activity(z, layers), crowd.values, inactive, active)
 
 
 def _layers(setting: Setting, L: int) -> Iterator[tuple[State, Vectors]]:
     """Layers 1..L, for so many draws of the active circuits' kinds and of the noise's strength."""
     crowd, z, draws = setting.crowd, setting.z, setting.ingredients.draws
-    random = qmc.LatinHypercube(L * (z + 1), rng=np.random.default_rng(0)).random(draws)
+    pairs = z * (z - 1) // 2
+    random = qmc.LatinHypercube(L * (z + 1 + pairs), rng=np.random.default_rng(0)).random(draws)
     kinds = setting.ingredients.kinds(crowd, random[:, : L * z]).reshape(draws, L, z)
-    slices = (random[:, L * z :] * draws).astype(int)
-    state, vectors = first_state(crowd, kinds[:, 0]), first_vectors(crowd, kinds[:, 0])
+    slices = (random[:, L * z : L * (z + 1)] * draws).astype(int)
+    over = crowd.over(kinds, random[:, L * (z + 1) :].reshape(draws, L, pairs))
+    state = first_state(crowd, setting.first, kinds[:, 0], over[:, 0])
+    vectors = first_vectors(setting, draws)
     yield state, vectors
     for layer in range(1, L):
         inactive, active = sides(setting, state, kinds[:, layer])
-        state = next_state(setting, state, inactive, active, kinds[:, layer], slices[:, layer])
+        now = kinds[:, layer], over[:, layer], slices[:, layer]
+        state = next_state(setting, state, inactive, active, *now)
         vectors = next_vectors(setting, vectors, inactive, active)
         yield state, vectors
 

@@ -1,9 +1,11 @@
 """What the positions of a layer see of the layer before, for active and inactive circuits."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Complex, Float, Int
 
-from cisp.theory.evolution.crowd import Array, Crowd, Numbers, none
+from cisp.theory.evolution.crowd import Array, Crowd, none
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Seen, Side, State
 
@@ -21,39 +23,63 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     """Inactive and active circuits, on their way from this layer to one with rows of these kinds.
 
     X adds up independent parts: noise positions, each linked or not, and the active circuits, of
-    which h positions are linked (none counted twice). Their transforms multiply.
+    which h positions are linked (none counted twice). Their transforms multiply. A position that j
+    active circuits take has as many fewer others that link it to anything else.
     """
     crowd, z = setting.crowd, setting.z
     waves = _waves(setting, state)
-    noise, blocks = _noise(setting, state, waves), _blocks(setting, state, waves)
-    whole, fewer = (state.active.sum(1) @ waves)[:, None], _fewer(setting, state)
-    size = 2 * (waves.shape[1] - 1)
+    noise = [_noise(setting, state, waves, j) for j in (0, 1)]
+    blocks = [_blocks(setting, state, waves, j) for j in (0, 1)]
+    fewer, size, S = _fewer(setting, state), 2 * (waves.shape[1] - 1), crowd.S
+    narrowed = setting.ingredients.narrowed
+    last = np.round(np.arange(len(waves)) * (S - 1) / S).astype(int)
+    wholes = [state.active @ waves[k] for k in (slice(None), last)]
 
-    def seen(others: int, m: int, own: Numbers) -> Seen:
-        """X from so many other active circuits, m of which have a position less to send from."""
+    def seen(others: int, met: Array, own: Array) -> Seen:
+        """X from so many other active circuits, each met with a probability, and chi M."""
+        met = met[:, None, None]
+        whole = wholes[0] + met * (wholes[1] - wholes[0])
+        parts = [[b[0] + met * (b[1] - b[0]) for b in zip(*blocks[j], strict=True)] for j in (0, 1)]
         laws = []
-        for j in (0, 1):
-            hat = noise * whole if j else noise
-            for v in range(others - j):
-                hat = hat * blocks[v < m][v]
-            law = np.fft.irfft(hat, size).clip(0)
-            laws.append(setting.ingredients.narrowed(law, fewer))
+        for j in (0, 1, 2):
+            hat = noise[min(j, 1)] * whole ** min(j, others)
+            for part in parts[min(j, 1)][j:others]:
+                hat = hat * part
+            laws.append(narrowed(np.fft.irfft(hat, size).clip(0), fewer))
         return Seen(laws, crowd.chi * (state.total - own))
 
-    m = np.arange(state.active.shape[1])
-    own = crowd.S * (state.active.sum(1) @ crowd.values) - state.active.sum(2) @ m
-    inactive = [seen(z, m, m) for m in range(state.inactive.shape[1])]
-    active = [seen(z - 1, m, own + m) for m in range(state.active.shape[1])]
+    m, G = np.arange(state.taken.shape[1]), state.inactive.shape[1]
+    many = state.taken[:, G - 1 :]
+    beyond = many @ m[G - 1 :] / np.maximum(many.sum(1), 1e-300)
+    mean = _sent(setting, state) @ crowd.indicators
+    groups = [*np.arange(G - 1)[:, None] + 0 * beyond, beyond]
+    twice = setting.ingredients.twice * np.stack([crowd.twice(k) for k in (z, z - 1)])
+    met = (2 * state.over.sum(1) / max(z * (z - 1), 1)).clip(0, 1)
+    alone = seen(z - 1, met, S * (state.active.sum(1) @ crowd.values))
     return (
-        Side(state.inactive, inactive, crowd.taken(kinds), *crowd.classes(z)),
-        Side(state.active, active, crowd.taken(kinds[:, :-1]), *crowd.classes(z - 1)),
+        Side(
+            state.inactive,
+            [seen(z, of_m / z, of_m * mean) for of_m in groups],
+            crowd.taken(kinds),
+            *crowd.classes(z),
+            twice[0],
+        ),
+        Side(state.active, [alone], crowd.taken(kinds[:, :-1]), *crowd.classes(z - 1), twice[1]),
     )
 
 
-def _links(setting: Setting) -> Float[np.ndarray, "c c"]:
+def _sent(setting: Setting, state: State) -> Float[np.ndarray, "r s"]:
+    """The law of s on active circuits' positions."""
+    taken = setting.crowd.taken_by(setting.z).sum(0)
+    return np.einsum("c,rcs->rs", taken / taken.sum(), state.sent)
+
+
+def _links(setting: Setting, j: int = 0) -> Float[np.ndarray, "c c"]:
     """How likely a position of one class is linked to one of another."""
     crowd = setting.crowd
-    return 1 - none(crowd.T - 1 - setting.z, crowd.others[:, None] + 1, crowd.others)
+    return 1 - none(
+        crowd.T - 1 - setting.z, crowd.others[:, None] + 1, np.maximum(crowd.others - j, 0)
+    )
 
 
 def _waves(setting: Setting, state: State) -> Complex[np.ndarray, "a w"]:
@@ -68,35 +94,65 @@ def _waves(setting: Setting, state: State) -> Complex[np.ndarray, "a w"]:
 
 
 def _noise(
-    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"]
+    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"], j: int
 ) -> Complex[np.ndarray, "r c w"]:
     """The transform of what positions of no active circuit bring in, each linked or not."""
-    linked, some = _links(setting), waves[: setting.crowd.levels + 1, None]
-    chance = 1 + linked[:, None, :, None] * (some - 1)  # c s c w
-    logs = np.log(np.where(np.abs(chance) < 1e-300, 1e-300, chance))
-    return np.exp(np.tensordot(state.noise, logs, 2))
+    levels, linked = setting.crowd.levels, _links(setting, j)
+    size, few, s = 2 * (waves.shape[1] - 1), linked <= 0.5, np.arange(levels + 1)
+    p = np.where(few, linked, 1 - linked)[..., None]
+    turn = np.exp(-2j * np.pi / size * np.arange(size) * np.where(few, 1, -1)[..., None])
+    logs = np.log(1 + p * (turn - 1))  # of all that s times a frequency can come to
+    at = np.outer(s[1:], np.arange(size // 2 + 1)) % size
+    hat = np.tensordot(state.noise[..., 1:], logs[:, :, at], ((1, 2), (0, 2)))
+    full = np.tensordot(state.noise @ s, np.where(few, 0.0, 1.0), 1)
+    low = np.floor(full)[..., None]
+    return np.exp(hat) * (1 + (full[..., None] - low) * (waves[1] - 1)) * waves[1] ** low
 
 
 def _blocks(
-    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"]
+    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"], j: int
 ) -> list[list[Complex[np.ndarray, "r c w"]]]:
     """The transform of what each active circuit brings in, from S or from S - 1 positions."""
     crowd, S = setting.crowd, setting.crowd.S
-    sent = state.sent @ waves[: crowd.levels + 1]
-    links = [setting.ingredients.linked(crowd, less) for less in (0, 1)]
+    share = crowd.taken_by(setting.z).sum(0) * _links(setting, j)
+    share = share / np.maximum(share.sum(1, keepdims=True), 1e-300)
+    sent = np.einsum("dc,rcs,sw->rdw", share, state.sent, waves[: crowd.levels + 1], optimize=True)
+    fewer = replace(crowd, others=np.maximum(crowd.others - j, 0))
+    most = int(state.over.max()) + 1
+    links = np.stack([setting.ingredients.linked(fewer, less) for less in range(most + 1)])
 
     def block(v: int, less: int) -> Complex[np.ndarray, "r c w"]:
-        """Active circuit v, a position of which may be one of an active circuit before it too."""
-        again = v * crowd.meets / S
-        once = (1 - again) * sent + again
-        return links[less][state.kinds[:, v]] @ once[:, None] ** np.arange(S + 1)[:, None]
+        """Active circuit v, without positions that are of one before it too."""
+        law = links[state.over[:, v] + less, state.kinds[:, v]]
+        found = np.zeros_like(sent)
+        for h in range(S, -1, -1):
+            found = found * sent + law[..., h, None]
+        return found
 
     return [[block(v, less) for v in range(setting.z)] for less in (0, 1)]
 
 
 def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
-    """The variance that X lacks, in steps squared, as a position has a fixed number of links."""
-    crowd = setting.crowd
-    brought = (state.noise @ crowd.indicators) @ (crowd.others + 1) / (crowd.T - setting.z)
+    """The variance that X lacks, in steps squared, as links come by rows, in a fixed number.
+
+    A position hears c - 1 rows, of sums sigma: the pairs of positions of one row, and the fixed
+    number, add (1 - rho)^2 (c - 1) (Var sigma - S E s^2) to that of links on their own. Within an
+    active circuit `linked` has it already. What is sent is fixed, too, while links are drawn.
+    """
+    crowd, z = setting.crowd, setting.z
+    power = (state.noise @ crowd.indicators**2) @ (crowd.others + 1) / (crowd.T - z)
+    m, a = np.arange(state.taken.shape[1]), crowd.S * crowd.values
+    sent = _sent(setting, state)
+    active = sent @ crowd.indicators
+    uneven = sent @ crowd.indicators**2 - active**2
+    of_m, of_a = (
+        law @ x**2 - (law @ x) ** 2 for law, x in ((state.taken, m), (state.inactive.sum(1), a))
+    )
+    spread = of_a - active**2 * of_m - state.taken @ m * uneven
+    pairs = z * (z - 1) * active**2 * (crowd.meets**2 - crowd.pairs)
     unlinked = 1 - _links(setting).T @ crowd.size / crowd.size.sum()
-    return crowd.others * unlinked**2 * brought[:, None] ** 2 / crowd.S * crowd.levels**2
+    fewer = (
+        crowd.others * unlinked**2 * (power - setting.ingredients.rows * spread + pairs)[:, None]
+    )
+    fixed = (1 - unlinked) ** 2 * crowd.occupied(z) * uneven[:, None]
+    return np.asarray((fewer + fixed) * crowd.levels**2)

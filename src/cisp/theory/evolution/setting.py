@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from cisp.theory.evolution import crowd as crowds
 from cisp.theory.evolution import laws
 from cisp.theory.evolution.crowd import Array, Crowd
+from cisp.theory.evolution.first import First
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,26 @@ class Ingredients:
     and kinds of rows. levels: steps between an indicator of 0 and one of 1.
     kinds: (crowd, numbers in [0, 1)) to the kinds of the active circuits' rows.
     linked: (crowd, less) to the law of an active row's links, `less` positions left out.
-    narrowed: (law of X, variance to take off) to a law, as links are fixed in number.
-    drawn: (mean noise, slices) to the noise of one input. own: (crowd, read-outs) to the part of u
-    that is a circuit's own. sent_back, common, shrinking: 1 to count, 0 to leave out, a circuit's
-    own vector that others send back (6.26), the noise of a circuit that moves all its neurons
-    alike, and the shrinking of active vectors.
+    narrowed: (law of X, variance to take off) to a law, as links come by rows, in a fixed number.
+    drawn: (mean noise, slices, share explained by X) to the strength of one input's noise.
+    own: (crowd, read-outs) to the part of u that is a circuit's own. rows, apart, twice, sent_back,
+    common, shrinking: 1 to count, 0 to leave out, that positions of a row are alike, that those of
+    a circuit hear different circuits, positions of two other active circuits, a circuit's own
+    vector that others send back (6.26), the noise of a circuit that moves all its neurons alike,
+    and the shrinking of active vectors.
     """
 
-    draws: int = 32
+    draws: int = 16
     classes: int = crowds.CLASSES
     levels: int = crowds.LEVELS
     kinds: Callable[[Crowd, Array], Int[np.ndarray, "..."]] = crowds.kinds_of
     linked: Callable[[Crowd, int], Array] = crowds.linked
     narrowed: Callable[[Array, Array], Array] = laws.narrowed
-    drawn: Callable[[Array, Int[np.ndarray, " r"]], Array] = laws.drawn
+    drawn: Callable[[Array, Int[np.ndarray, " r"], Array], Array] = laws.drawn
     own: Callable[[Crowd, Array], Array] = as_it_is
+    rows: float | int = 1
+    apart: float | int = 1
+    twice: float | int = 1
     sent_back: float | int = 1
     common: float | int = 1
     shrinking: float | int = 1
@@ -64,10 +70,11 @@ class Ingredients:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """z active circuits of a crowd, their step, and the ingredients."""
+    """z active circuits of a crowd, layer 1, their step, and the ingredients."""
 
     crowd: Crowd
     z: int
+    first: First
     step: Step
     ingredients: Ingredients
 

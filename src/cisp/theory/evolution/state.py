@@ -6,21 +6,27 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from cisp.theory.evolution.crowd import Crowd
+from cisp.theory.evolution.first import First
+
+GROUPS = 3  # of circuits by positions that active ones take: none, one, more
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A layer: the laws of the read-outs, and what its positions send on.
+    """A layer: the laws of the read-outs, in groups by m, and what its positions send on.
 
-    inactive, active: joint laws of the positions m that other active circuits take, and of a.
-    kinds: the rows of the active circuits. sent: the law of s on an active circuit's positions.
-    noise: how many positions of no active circuit have each s, by class. total: s over all.
+    kinds: the rows of the active circuits. over: how many positions of each are those of one before
+    it too. taken: the law of the positions m of an inactive circuit that active ones take. sent:
+    the law of s on active circuits' positions, by class. noise: how many positions of no active
+    circuit have each s, by class. total: s over all.
     """
 
-    inactive: Float[np.ndarray, "r m a"]
-    active: Float[np.ndarray, "r _ a"]
+    inactive: Float[np.ndarray, "r g a"]
+    active: Float[np.ndarray, "r 1 a"]
     kinds: Int[np.ndarray, "r z"]
-    sent: Float[np.ndarray, "r s"]
+    over: Int[np.ndarray, "r z"]
+    taken: Float[np.ndarray, "r m"]
+    sent: Float[np.ndarray, "r c s"]
     noise: Float[np.ndarray, "r c s"]
     total: Float[np.ndarray, " r"]
 
@@ -37,7 +43,7 @@ class State:
 class Seen:
     """What the positions of a circuit see: the laws of X in steps of 1/levels, and chi M.
 
-    X[0]: no other active circuit on the position. X[1]: one, whose read-out X then holds S times.
+    X[j]: j other active circuits on the position, 0 to 2, whose read-outs X then holds S times.
     """
 
     X: list[Float[np.ndarray, "r c x"]]
@@ -48,32 +54,41 @@ class Seen:
 class Side:
     """One kind of circuits, active or inactive, on its way from a layer to the next.
 
-    law: of the positions m that other active circuits take in this layer, and of a. seen: what its
-    positions see of this layer, for each m. taken: the law of m in the next. free, shared: the
-    classes of a row's positions there that no other active circuit takes, and that one takes.
+    law: of a in this layer. seen: what its positions see of this layer. taken: the law of m in the
+    next. free, shared: the classes of a row's positions there that no other active circuit takes,
+    and that one takes; twice: how often that are two.
     """
 
-    law: Float[np.ndarray, "r _ a"]
+    law: Float[np.ndarray, "r g a"]
     seen: list[Seen]
     taken: Float[np.ndarray, "r k m"]
     free: Float[np.ndarray, "k c"]
     shared: Float[np.ndarray, "k c"]
+    twice: Float[np.ndarray, " c"]
 
 
-def first_state(crowd: Crowd, kinds: Int[np.ndarray, "r z"]) -> State:
-    """Layer 1: every position of an active circuit is on, m taken positions read m/S."""
+def first_state(
+    crowd: Crowd, first: First, kinds: Int[np.ndarray, "r z"], over: Int[np.ndarray, "r z"]
+) -> State:
+    """Layer 1: every position of an active circuit is on, m taken positions read m/S.
+
+    The mean over draws is the exact law of m; crowded active circuits take more.
+    """
     r, z = kinds.shape
-    taken, met = crowd.taken(kinds).mean(1), crowd.taken(kinds[:, :-1]).mean(1)
-    inactive = np.zeros((r, taken.shape[1], len(crowd.values)))
+    taken = crowd.taken(kinds).mean(1)
+    taken = taken * (first.taken / np.maximum(taken.mean(0), 1e-300))
+    taken = taken / taken.sum(1, keepdims=True)
+    inactive, active = (np.zeros((r, g, len(crowd.values))) for g in (min(z + 1, GROUPS), 1))
     for m in range(taken.shape[1]):
-        inactive[:, m, m * crowd.levels] = taken[:, m]
-    active = np.zeros((r, met.shape[1], len(crowd.values)))
-    active[..., -1] = met
+        inactive[:, min(m, inactive.shape[1] - 1), crowd.levels * m] = taken[:, m]
+    active[..., -1] = 1
     return State(
         inactive=inactive,
         active=active,
         kinds=kinds,
-        sent=np.zeros((r, crowd.levels + 1)) + (crowd.indicators == 1),
+        over=over,
+        taken=taken,
+        sent=np.zeros((r, len(crowd.size), crowd.levels + 1)) + (crowd.indicators == 1),
         noise=np.zeros((r, len(crowd.size), crowd.levels + 1)),
-        total=np.full(r, crowd.occupied(z)),
+        total=z * crowd.S - over.sum(1).astype(float),
     )

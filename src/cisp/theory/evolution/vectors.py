@@ -10,7 +10,7 @@ neuron holds beyond s is its part of the vector, x_i = ReLU(2u - 1 + V_i) - s.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from cisp.theory.evolution.crowd import Crowd
 from cisp.theory.evolution.laws import coarse
@@ -40,14 +40,14 @@ class Vectors:
         return {("rotation", "inactive"): self.inactive, ("rotation", "active"): self.active}
 
 
-def first_vectors(crowd: Crowd, kinds: Int[np.ndarray, "r z"]) -> Vectors:
-    """Layer 1, as in `derived_first_layer`, to second order in how often circuits meet."""
-    z, S, q = kinds.shape[1], crowd.S, crowd.S * crowd.met[kinds].mean(1) / (crowd.T - 1)
+def first_vectors(setting: Setting, draws: int) -> Vectors:
+    """Layer 1, exact (C7.3, C9.1)."""
+    crowd, z = setting.crowd, setting.z
     return Vectors(
-        inactive=(z * q + 4 * z * (z - 1) * q**2 / S) / S**2,
-        active=(z - 1) * (9 * q + 8 * (z - 2) * q**2) / S**2,
-        shrunk=np.zeros(len(kinds)),
-        sent=np.ones(len(kinds)),
+        inactive=np.full(draws, setting.first.inactive),
+        active=np.full(draws, setting.first.active),
+        shrunk=np.zeros(draws),
+        sent=np.ones(draws),
         fractions=(crowd.occupied(z) / crowd.n,) * 4,
     )
 
@@ -71,22 +71,21 @@ def _inactive(
     setting: Setting, before: Vectors, side: Side
 ) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, " 4"]]:
     """E|x_hat|^2 of an inactive circuit, and how often a neuron of no active circuit is on."""
-    crowd, law = setting.crowd, side.law
+    crowd, law = setting.crowd, side.law.sum(1)
     a, silent, still = read_grid(crowd), np.zeros((len(law), 1)), np.zeros(len(law))
-    mean = np.maximum(law.sum(1) @ crowd.values, 1e-300)
+    mean = np.maximum(law @ crowd.values, 1e-300)
     own = (before.inactive / mean / 2)[:, None] * a
     free = Sent(silent, own, before.inactive, still)
     shared = Sent(silent + COMPONENTS, own, before.inactive, still)
-    found = still
-    for share, seen in zip(np.moveaxis(_nodes(crowd, law), 1, 0), side.seen, strict=True):
-        pair = (
-            neurons_of(setting, seen, 0, free).overall(),
-            neurons_of(setting, seen, 1, shared).overall(),
-        )
-        found = found + (share * square_of_mean(setting, side, *pair, own)).sum(1)
-    empty = crowd.empty(setting.z)
-    alone = neurons_of(setting, _mean(side), 0, free)
-    return found, alone.on_by_block(empty / empty.sum(), _nodes(crowd, law.sum(1)))
+    seen = _mean(side)
+    alone = neurons_of(setting, seen, 0, free)
+    joined = neurons_of(setting, seen, 1, shared)
+    if setting.z > 1:
+        more = Sent(shared.x, own + 0.5, before.inactive, still)
+        joined = joined.mixed(neurons_of(setting, seen, 2, more), side.twice)
+    squares = square_of_mean(setting, side, alone.overall(), joined.overall(), own)
+    empty, nodes = crowd.empty(setting.z), _nodes(crowd, law)
+    return (nodes * squares).sum(1), alone.on_by_block(empty / empty.sum(), nodes)
 
 
 def _active(
@@ -105,6 +104,9 @@ def _active(
     mine = crowd.meets * before.sent / crowd.S**2  # its own vector, on average, from each (6.26)
     alone = neurons_of(setting, seen, 0, Sent(x, own, before.inactive, mine))
     joined = neurons_of(setting, seen, 1, Sent(x, own + 0.5, before.inactive, mine))
+    if setting.z > 2:
+        more = Sent(x, own + 1, before.inactive, mine)
+        joined = joined.mixed(neurons_of(setting, seen, 2, more), side.twice)
     m = (side.taken.mean(1) @ np.arange(side.taken.shape[2]) / crowd.S).mean()
     free, shared = side.free.mean(0) * (1 - m), side.shared.mean(0) * m
     mean, square = (
@@ -124,9 +126,9 @@ def _active(
 
 
 def _mean(side: Side) -> Seen:
-    """What is seen on average over m."""
+    """What is seen on average over groups."""
     weights, shifts = side.law.sum(2), np.stack([one.shift for one in side.seen])
-    X = [np.stack([one.X[j] for one in side.seen]) for j in (0, 1)]
+    X = [np.stack([one.X[j] for one in side.seen]) for j in range(3)]
     return Seen(
         [np.einsum("rm,mrcx->rcx", weights, x) for x in X], np.einsum("rm,mr->r", weights, shifts)
     )
