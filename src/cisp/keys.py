@@ -43,8 +43,7 @@ def key(**things: object) -> str:
     """
     found = _Key()
     parts = [found.of(thing, name) for name, thing in sorted(things.items())]
-    code = digest(*found.ours) if found.ours else ""
-    return _sum("key", *sorted(things), *parts, code).hex()[:32]
+    return _sum("key", *sorted(things), *parts, digest(*found.ours)).hex()[:32]
 
 
 class _Key:
@@ -198,8 +197,7 @@ def _sum(kind: str, *parts: str | bytes) -> bytes:
 def _named(thing: ModuleType | FunctionType | type) -> bytes:
     """Something of an installed package, by its name and the package's version."""
     module = getattr(thing, "__module__", None) or thing.__name__
-    top = sys.modules.get(module.partition(".")[0])
-    version = str(getattr(top, "__version__", ""))
+    version = str(getattr(sys.modules.get(module.partition(".")[0]), "__version__", ""))
     return _sum("installed", module, getattr(thing, "__qualname__", ""), version)
 
 
@@ -237,8 +235,7 @@ def _mentioned(code: CodeType) -> Iterator[list[str]]:
             continue
         if chain:
             yield chain
-        starts = step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-        chain = [step.argval] if starts else []
+        chain = [step.argval] if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") else []
         if step.opname == "IMPORT_NAME":  # after its level and the names wanted from it
             yield [f"import {'.' * steps[place - 2].argval}{step.argval}"]
     for constant in code.co_consts:
