@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SAELens (sae-lens on PyPI) on the activations of a bed: its TopK autoencoder, its own scores of
-# synthetic truth, and beside them those of cisp.recovery. Outside CI; its 60 packages take minutes.
+# synthetic truth, and beside them those of cisp.recovery, kept in book/data/peers_sae.txt. Outside
+# CI; its 60 packages take minutes.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 here=$(mktemp -d)
@@ -8,6 +9,9 @@ trap 'rm -rf "$here"' EXIT
 "${PYTHON:-python3.11}" -m venv "$here/venv"
 "$here/venv/bin/pip" install -q --disable-pip-version-check sae-lens==6.54.12 torch==2.13.0 scipy \
   jaxtyping joblib tqdm pandas seaborn
+mkdir "$here/cisp"
+cp -r "$root/src" "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$here/cisp"
+"$here/venv/bin/pip" install -q --disable-pip-version-check --no-deps "$here/cisp"
 cat > "$here/peer.py" <<'P'
 import torch
 from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
@@ -70,4 +74,4 @@ print(
 print("those of cisp, circuits as directions and as subspaces:")
 print(cisp.recovery(bed, decoder=sae.W_dec, encode=lambda x: sae.encode(scale(x))).round(3).to_string())
 P
-PYTHONPATH="$root/src" WANDB_MODE=disabled "$here/venv/bin/python" "$here/peer.py"
+WANDB_MODE=disabled "$here/venv/bin/python" "$here/peer.py" > "$root/book/data/peers_sae.txt"
