@@ -153,13 +153,16 @@ def _watched() -> Iterator[None]:
                 seen = monotonic()
             elif monotonic() > seen + PATIENCE:
                 given_up.set()
-                return interrupt_main()
+                while not over.wait(1):  # one may be lost in what runs just then
+                    interrupt_main()
+                return
 
     watch = Thread(target=look, daemon=True)
     watch.start()
     try:
         yield
     except KeyboardInterrupt as error:
+        over.set()
         if not given_up.is_set():
             raise
         raise RuntimeError(
