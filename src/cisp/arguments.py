@@ -78,9 +78,10 @@ def generator(rng: object) -> np.random.Generator:
     """The generator of a seed, or the one given; a ValueError for what would not repeat."""
     if isinstance(rng, np.random.Generator):
         return rng
-    if isinstance(rng, bool) or not isinstance(rng, int | np.int64) or rng < 0:
-        refuse("rng", rng, "a seed, an integer >= 0, or a numpy.random.Generator")
-    return np.random.default_rng(rng)
+    seeds = rng if isinstance(rng, list | tuple) and rng else [rng]
+    if not all(isinstance(k, int | np.int64) and type(k) is not bool and k >= 0 for k in seeds):
+        refuse("rng", rng, "a seed, integers >= 0, or a numpy.random.Generator")
+    return np.random.default_rng(rng)  # type: ignore[arg-type]  # as just checked
 
 
 def instance(name: str, value: object, *kinds: type) -> None:

@@ -1,6 +1,6 @@
 """Where the inputs of circuits come from: samples, or a function that draws them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cisp.arguments import positive, refuse, told
 
-Seed = np.random.Generator | int
+Seed = np.random.Generator | int | Sequence[int]
 Inputs = Tensor | Callable[..., Tensor]
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
