@@ -1,11 +1,11 @@
 """Many networks measured, in parallel, into one table."""
 
-from _thread import interrupt_main
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from ctypes import c_ulong, py_object, pythonapi
 from functools import partial
 from inspect import Parameter, signature
-from threading import Event, Thread, current_thread, main_thread
+from threading import Event, Thread, get_ident
 from time import monotonic
 from typing import Literal, get_args
 
@@ -133,6 +133,10 @@ def _takes(function: Callable[..., object], name: str) -> bool:
     return name in known or any(p.kind is Parameter.VAR_KEYWORD for p in known.values())
 
 
+class Deserted(BaseException):
+    """Raised in the thread of a sweep whose cluster is at work on nothing."""
+
+
 @contextmanager
 def _watched() -> Iterator[None]:
     """Give up on a dask cluster that is at work on nothing, for which joblib waits for ever.
@@ -141,10 +145,10 @@ def _watched() -> Iterator[None]:
     """
     backend, _ = joblib.parallel.get_active_backend()
     client = getattr(backend, "client", None)
-    if client is None or current_thread() is not main_thread():
+    if client is None:
         yield
         return
-    over, given_up = Event(), Event()
+    over, here = Event(), c_ulong(get_ident())
 
     def look() -> None:
         seen = monotonic()
@@ -152,19 +156,18 @@ def _watched() -> Iterator[None]:
             if backend.waiting_futures.futures and client.ncores():
                 seen = monotonic()
             elif monotonic() > seen + PATIENCE:
-                given_up.set()
-                while not over.wait(1):  # one may be lost in what runs just then
-                    interrupt_main()
+                while not over.wait(
+                    1
+                ):  # not by a signal: these may be ignored, and reach one thread
+                    pythonapi.PyThreadState_SetAsyncExc(here, py_object(Deserted))
                 return
 
     watch = Thread(target=look, daemon=True)
     watch.start()
     try:
         yield
-    except KeyboardInterrupt as error:
+    except Deserted as error:
         over.set()
-        if not given_up.is_set():
-            raise
         raise RuntimeError(
             f"the cluster has been at work on nothing for {PATIENCE} seconds: its workers are "
             "gone, or a cell has killed those that took it up; with memory, what is done is kept, "
