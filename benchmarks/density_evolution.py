@@ -35,6 +35,7 @@ def serve(src: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         env=env,
         text=True,
+        encoding="utf-8",
     )
 
 

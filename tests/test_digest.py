@@ -99,8 +99,8 @@ def test_the_digest_changes_with_what_is_reached_and_with_nothing_else(
 def moved(package: Path, old: str, new: str) -> None:
     """Let `root` import from elsewhere."""
     root = package / "root.py"
-    assert root.read_text().count(old) == 1
-    root.write_text(root.read_text().replace(old, new))
+    assert root.read_text(encoding="utf-8").count(old) == 1
+    root.write_text(root.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
 
 def test_moving_a_definition_with_its_private_ones_changes_nothing(package: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_definition_that_moves_away_alone_changes_nothing(package: Path) -> No
 )
 def test_a_name_means_what_the_module_imports(package: Path, how: str, call: str) -> None:
     (package / "front.py").write_text(
-        "from cisp.room import helper\nfrom cisp import room as inside\n"
+        "from cisp.room import helper\nfrom cisp import room as inside\n", encoding="utf-8"
     )
     moved(package, "from cisp.room import helper as h", how)
     moved(package, "h(x)", f"{call}(x)")
@@ -147,7 +147,8 @@ def test_a_name_means_what_the_module_imports(package: Path, how: str, call: str
 
 def test_a_new_definition_of_the_same_name_elsewhere_changes_nothing(package: Path) -> None:
     before = key(package)
-    (package / "new.py").write_text("def helper(x):\n    return 0\n\nLIMIT, shape = 5, 6\n")
+    new = "def helper(x):\n    return 0\n\nLIMIT, shape = 5, 6\n"
+    (package / "new.py").write_text(new, encoding="utf-8")
     assert key(package) == before
 
 

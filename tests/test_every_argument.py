@@ -529,7 +529,7 @@ POST: dict[str, Given] = {
     "derived_rotation_active": {"table": TABLE, "n": n, "z": z, "layer": layer},
     "derived_noise_variance": {"T": T, "n": n, "S": S, "z": z},
     "derived_noise_return": {"T": T, "n": n, "S": S},
-    "derived_critical_exponent": {"S": S},
+    "derived_critical_exponent": {"S": S, "L": (3, [*KINDS["count"], 2])},
     "derived_embedding_mean": {"table": TABLE, "n": n, "chi": (0.1, "any number")},
     "derived_outliers": {"table": TABLE, "n": n},
     "derived_extrinsic_active": {"table": TABLE, "n": n, "z": z, "layer": layer},

@@ -415,7 +415,7 @@ def test_a_circuit_that_is_no_longer_on_is_refused() -> None:
 def test_circuits_that_do_not_fit_are_counted() -> None:
     with pytest.raises(ValueError, match=r"^D=100 has 20 positions of 5 neurons, for \d+ circuits"):
         superpose_exact(conditional_rotations(T=500), D=100)
-    with pytest.raises(ValueError, match=r"^z=0 is not allowed; z must be an integer >= 1"):
+    with pytest.raises(ValueError, match=r"^z=0 is not allowed; z must be an integer in 1..5"):
         superpose_exact(conditional_rotations(T=5), D=100, z=0)
     with pytest.raises(ValueError, match=r"^circuits have d=2 neurons, all of the On-indicator;"):
         superpose_exact(cisp.step_indicators(T=9), D=45)

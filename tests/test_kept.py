@@ -64,7 +64,7 @@ def recomputed(*_: object, **__: object) -> None:
         ("critical", "critical_lines", 33 + 23),
         ("critical", "critical_predicted", 33),
         ("redundancy", "redundancy_predicted", 7 * 2 * 20),
-        ("ablation", "ablations", 14 * 4),
+        ("ablation", "ablations", 17 * 4),
         ("frontier", "frontier", 60),
         ("exact", "exact_pairs", 7),
         ("exact", "exact_noise", 4 * 2 * 9),
@@ -175,7 +175,7 @@ def test_no_table_is_made_from_a_stale_one(
 def traced(k: int, folder: Path) -> int:
     """A part that leaves a trace of being made."""
     trace = folder / f"made {k}"
-    trace.write_text("again" if trace.exists() else "once")
+    trace.write_text("again" if trace.exists() else "once", encoding="utf-8")
     return k // 2
 
 
@@ -195,10 +195,10 @@ def test_parts_that_are_finished_are_not_made_again(
     assert kept.in_parts(traced, cells[:2]) == [2, 2]
     assert kept.in_parts(traced, cells) == [2, 2, 3]
     assert sorted(path.name for path in tmp_path.glob("made *")) == ["made 4", "made 5", "made 6"]
-    assert {path.read_text() for path in tmp_path.glob("made *")} == {"once"}
+    assert {path.read_text(encoding="utf-8") for path in tmp_path.glob("made *")} == {"once"}
     monkeypatch.setattr(kept, "digest", lambda *_, **__: "other code")
     kept.in_parts(traced, cells[:1])
-    assert (tmp_path / "made 4").read_text() == "again"
+    assert (tmp_path / "made 4").read_text(encoding="utf-8") == "again"
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_an_interrupted_table_finds_its_finished_parts_again(
     kept: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frontier = importlib.import_module("studies.frontier")
-    monkeypatch.setattr(frontier, "finished", lambda: joblib.Memory(tmp_path, verbose=0))
+    monkeypatch.setattr(kept, "finished", lambda: joblib.Memory(tmp_path, verbose=0))
     monkeypatch.setattr(frontier, "RUNS", {frontier.post: (("mean",), (3,))})
     for name, value in (("WIDTHS", (100, 200)), ("INPUTS", 20), ("SEEDS", (0,))):
         monkeypatch.setattr(frontier, name, value)

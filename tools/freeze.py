@@ -85,14 +85,14 @@ def main() -> None:
     """Write all beds, or those that are named."""
     BEDS.mkdir(exist_ok=True)
     path = BEDS / "cards.json"
-    cards = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    cards = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for name in sys.argv[1:] or RECIPES:
         about, z, make = RECIPES[name]
         network = make()
         network.save(BEDS / f"{name}.safetensors")
         cards[name] = card(name, about, z, network)
         print(name, cards[name], flush=True)
-    path.write_text(json.dumps(cards, indent=1) + "\n", "utf-8")
+    path.write_text(json.dumps(cards, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

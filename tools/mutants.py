@@ -216,6 +216,7 @@ def verdict(mutant: Mutant, timeout: float = SLOW) -> tuple[str, str]:
                 env=env,
                 capture_output=True,
                 text=True,
+                encoding="utf-8",
                 timeout=timeout,
             )
         except subprocess.TimeoutExpired:

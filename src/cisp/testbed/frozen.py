@@ -49,7 +49,9 @@ def references() -> pd.DataFrame:
 @cache
 def cards(folder: Path) -> Mapping[str, Mapping[str, Any]]:
     """The cards of the beds in a folder."""
-    found: dict[str, dict[str, Any]] = json.loads((folder / "cards.json").read_text("utf-8"))
+    found: dict[str, dict[str, Any]] = json.loads(
+        (folder / "cards.json").read_text(encoding="utf-8")
+    )
     for card in found.values():
         if isinstance(card["z"], dict):  # JSON has no numbers for keys
             card["z"] = {int(z): share for z, share in card["z"].items()}

@@ -55,11 +55,6 @@ class Neurons:
         """The moments of x_i, over all directions."""
         return Moments(*(m.mean(3) for m in (self.mean, self.square, self.on, self.lean)))
 
-    def mixed(self, other: "Neurons", share: Float[np.ndarray, " c"]) -> "Neurons":
-        """These, and the other for a share of the positions."""
-        both = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
-        return Neurons(*(one + share[:, None, None] * (two - one) for one, two in both))
-
     def less(self, true: Float[np.ndarray, " i"], i: int) -> Moments:
         """The moments of x_i less the true component, in one direction."""
         error = self.square - 2 * true * self.mean + true**2
@@ -74,6 +69,12 @@ class Neurons:
         by_block = (self.on_0, self.on_1, self.on, self.on)
         found = (np.tensordot(weights, on.mean(3), (0, 1)) for on in by_block)
         return np.array([(share * on).sum(1).mean() for on in found])
+
+
+def mixed(one: Neurons, other: Neurons, share: Float[np.ndarray, " c"]) -> Neurons:
+    """The one, and the other for a share of the positions."""
+    both = ((getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
+    return Neurons(*(mine + share[:, None, None] * (its - mine) for mine, its in both))
 
 
 def neurons_of(setting: Setting, seen: Seen, j: int, sent: Sent) -> Neurons:

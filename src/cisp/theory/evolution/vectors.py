@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from cisp.theory.evolution.crowd import Crowd
 from cisp.theory.evolution.laws import coarse
-from cisp.theory.evolution.neurons import Sent, neurons_of, read_grid, square_of_mean
+from cisp.theory.evolution.neurons import Sent, mixed, neurons_of, read_grid, square_of_mean
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Seen, Side
 
@@ -82,7 +82,7 @@ def _inactive(
     joined = neurons_of(setting, seen, 1, shared)
     if setting.z > 1:
         more = Sent(shared.x, own + 0.5, before.inactive, still)
-        joined = joined.mixed(neurons_of(setting, seen, 2, more), side.twice)
+        joined = mixed(joined, neurons_of(setting, seen, 2, more), side.twice)
     squares = square_of_mean(setting, side, alone.overall(), joined.overall(), own)
     empty, nodes = crowd.empty(setting.z), _nodes(crowd, law)
     return (nodes * squares).sum(1), alone.on_by_block(empty / empty.sum(), nodes)
@@ -106,7 +106,7 @@ def _active(
     joined = neurons_of(setting, seen, 1, Sent(x, own + 0.5, before.inactive, mine))
     if setting.z > 2:
         more = Sent(x, own + 1, before.inactive, mine)
-        joined = joined.mixed(neurons_of(setting, seen, 2, more), side.twice)
+        joined = mixed(joined, neurons_of(setting, seen, 2, more), side.twice)
     m = (side.taken.mean(1) @ np.arange(side.taken.shape[2]) / crowd.S).mean()
     free, shared = side.free.mean(0) * (1 - m), side.shared.mean(0) * m
     mean, square = (
