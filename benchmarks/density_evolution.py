@@ -57,7 +57,7 @@ def main() -> None:
     cells = [(T, D, z) for D, Ts in PAIRS.items() for T in Ts for z in (1, 2, 3, 4)][::every]
     with TemporaryDirectory() as folder:
         packed = subprocess.check_output(["git", "archive", BEFORE, "src"], cwd=HERE)
-        with tarfile.open(fileobj=io.BytesIO(packed)) as files:
+        with tarfile.TarFile(fileobj=io.BytesIO(packed)) as files:
             files.extractall(folder, filter="data")
         both = [serve(Path(folder) / "src"), serve(HERE / "src")]
         for server in both:
