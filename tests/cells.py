@@ -2,9 +2,14 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import joblib
+import pytest
 
 from cisp import Measurement, Network, measure
 
@@ -49,3 +54,20 @@ def starts(folder: Path) -> list[tuple[int, int]]:
 
 def _start(network: Network, folder: Path) -> None:
     (folder / f"{network.T}-{os.getpid()}-{uuid4().hex}").touch()
+
+
+@contextmanager
+def cluster() -> Iterator[Any]:
+    """A dask cluster of two workers, in whose reach sweeps run on it.
+
+    The dashboard is on a free port: a second run of the tests would find the usual one taken.
+    """
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        ) as found,
+        distributed.Client(found),
+        joblib.parallel_config(backend="dask"),
+    ):
+        yield found

@@ -603,16 +603,8 @@ cisp.sweep({CELLS}, run=run, memory=memory).to_pickle({str(tmp_path / "found")!r
 
 
 def test_a_sweep_outlives_a_worker_of_its_cluster(folder: Path) -> None:
-    distributed = pytest.importorskip("distributed")
     run = partial(cells.held, folder=folder, start=4)
-    # the dashboard on a free port: a second run of the tests would find the usual one taken
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        distributed.Client(cluster),
-        joblib.parallel_config(backend="dask"),
-    ):
+    with cells.cluster():
         killer = Thread(target=when_started, args=(folder, 4, kill))
         killer.start()
         found = sweep(CELLS, run=run)

@@ -272,17 +272,10 @@ cisp.sweep([{CELL} | dict(seed=seed) for seed in range(4)], run=run, memory=memo
 def test_a_cluster_whose_workers_are_all_gone_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(cisp.sweeps, "PATIENCE", 3)
     folder = tmp_path / "starts"
     folder.mkdir()
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
-        ) as cluster,
-        distributed.Client(cluster),
-        joblib.parallel_config(backend="dask"),
-    ):
+    with cells.cluster() as cluster:
 
         def leave() -> None:
             while len(cells.starts(folder)) < 2:

@@ -85,7 +85,9 @@ def density_evolution(
     those of `conditional_rotations`. Layer 1 is exact where rows share at most one position.
 
     Claimed for n = D/d >= 60, T >= 100, T S >= 2n, T S^2 <= n^2, z to 6, L to 10, and tables whose
-    rows seldom share more than one position (`DOMAIN`); chapter 10 has how far it is off there.
+    rows seldom share more than one position (`DOMAIN`); chapter 10 has how far it is off there:
+    least for inactive circuits' indicators, most for active ones' where few inputs fail, which come
+    out too small by up to a few times, on random rows above all.
     Beyond, `evolve` gives what comes out.
 
     Raises ValueError outside that, if d does not divide D, if the table is not one of T rows of S
