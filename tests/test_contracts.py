@@ -24,6 +24,7 @@ HIDDEN = [
     ("network", "assumptions"),
     ("construct", "theory.post"),
     ("theory.post", "designs"),
+    ("sweeps", "neighbours"),
 ]
 
 
