@@ -28,6 +28,7 @@ lab: $(READY)  ## the chapters in JupyterLab; options of its own as ARGS="--no-b
 
 bench: book  ## time and memory, as ratios of medians in one run; page weights, in Chromium
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/awake.py
 	$(BIN)/python benchmarks/density_evolution.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/explorer.py
 

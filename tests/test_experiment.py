@@ -13,7 +13,7 @@ from copy import deepcopy
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Literal
 
 import cells
@@ -568,6 +568,22 @@ def test_finished_cells_survive_an_interrupt(folder: Path, memory: joblib.Memory
     assert_same_sweep(resumed, sweep(CELLS))
 
 
+def test_an_interrupt_ends_a_run_with_the_batch_that_is_under_way() -> None:
+    """A lot here is 4096 inputs, each of which takes a hundredth of a second."""
+    network, ran = rotations(), []
+
+    def slow(A0: Tensor) -> list[Tensor]:
+        ran.append(len(A0))
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        time.sleep(0.01)
+        return [A0] * network.L
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(network, z=1, samples=10**4, batch=1, model=slow)
+    assert len(ran) < 100
+
+
 def when_started(folder: Path, start: int, then: Callable[[int], None]) -> None:
     """Call `then` with the process of a new start once there are so many, then let all go."""
     for _ in range(6000):
@@ -659,10 +675,8 @@ def test_a_second_measure_waits_so_that_torch_keeps_its_threads() -> None:
     network = superpose(conditional_rotations(T=20), D=72, S=3)
     threads = torch.get_num_threads()
 
-    def lots() -> Iterator[Any]:
-        return cisp.experiment._in_threads(lambda lot: lot, iter(range(9)))  # type: ignore[arg-type, return-value]
-
-    first = lots()
+    parts: Iterator[Any] = iter(range(9))
+    first = cisp.experiment._in_threads(lambda lot: lot, parts, Event())  # type: ignore[arg-type, return-value]
     next(first)
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(measure, network, z=1)

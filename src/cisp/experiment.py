@@ -3,11 +3,11 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
 from itertools import combinations, islice
 from math import inf
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ from cisp.arguments import (
     refuse,
     told,
 )
+from cisp.awake import Awake, awake
 from cisp.inputs import Seed, device_of
 from cisp.network import Network
 from cisp.tally import Measurement, Tally
@@ -59,6 +60,7 @@ Again = tuple[Int[Tensor, "again z"], Float[Tensor, "again z d"]]
 Stream = Iterator[tuple[Tensor, Tensor]]
 Run = Callable[[Network, Tensor, Tensor], Stream]
 Model = Callable[[Tensor], Sequence[Tensor] | Tensor]
+Squares = Iterator[Float[Tensor, "layers quantities 2 some"]]
 Part = tuple[Lot, Again | None, slice]  # inputs; some of their active sets again, and which
 
 
@@ -78,8 +80,9 @@ def measure(
     Active sets are drawn uniformly without replacement. samples="all" runs every set once, as does
     leaving it out at z = 1; some sets then run with a second a^0, which enters the standard error
     alone. Inputs are streamed: memory grows with `batch` (by default what suits the cache), not
-    with `samples`, and results depend on `batch` by rounding alone. progress: a bar if True, none
-    if False, by default where the output is a terminal.
+    with `samples`, and results depend on `batch` by rounding alone. Much work on the CPU in single
+    or double precision runs in compiled loops (`cisp.awake`), which choose their own. progress: a
+    bar if True, none if False, by default where the output is a terminal.
 
     z may vary from input to input: {1: 0.7, 2: 0.3} draws it for each, and the tables have rows for
     each z, with how many inputs it came to in `samples`.
@@ -171,10 +174,22 @@ def _measure(
     network = network if device is None else _on_device(network, device_of("device", device))
     lots = _all_lots(network, z, total, rng) if every else _drawn_lots(network, z, total, rng)
     tally = Tally(network, z)
+    ready = awake(network, tally.maps, tally.rows, total) if run in (_whole, _masked) else None
+    how = partial(_run, network, batch, run) if ready is None else partial(_quick, ready, run)
+    stop = Event()
     with tqdm(total=total, unit="inputs", **shown(progress)) as bar:
-        for part in _in_threads(lambda x: _run_lot(network, *x, batch, run, tally.worst), lots):
+
+        def step(inputs: int) -> None:
+            with bar.get_lock():
+                bar.update(inputs)
+            if stop.is_set():
+                raise CancelledError
+
+        def run_lot(part: Part) -> Tally:
+            return _run_lot(network, *part, how, step, tally.worst)
+
+        for part in _in_threads(run_lot, lots, stop):
             tally.merge(part)
-            bar.update(part.samples)
     return tally.result()
 
 
@@ -215,30 +230,30 @@ def _run_lot(
     lot: Lot,
     again: Again | None,
     some: slice,
-    batch: int,
-    run: Run,
+    how: Callable[[Lot, Tally], Squares],
+    step: Callable[[int], None],
     worst: np.ndarray,
 ) -> Tally:
     """The tally of one lot of inputs; cases no worse than `worst` are not noted."""
     tally = Tally(network, lot[0].shape[1])
     tally.worst = worst.copy()
     with torch.no_grad():
-        found = _run(network, lot, batch, run, tally)
+        found = _stepped(how(lot, tally), step)
         if again:
-            other = _run(network, again, batch, run, Tally(network, tally.z))
+            other = how(again, Tally(network, tally.z))
             tally.compare(torch.cat(list(found), -1)[..., some], torch.cat(list(other), -1))
         else:
             deque(found, maxlen=0)  # nothing is held on to
     return tally
 
 
-def _run(
-    network: Network,
-    lot: Lot,
-    batch: int,
-    run: Run,
-    tally: Tally,
-) -> Iterator[Float[Tensor, "layers quantities 2 some"]]:
+def _stepped(found: Squares, step: Callable[[int], None]) -> Squares:
+    for squares in found:
+        step(squares.shape[-1])
+        yield squares
+
+
+def _run(network: Network, batch: int, run: Run, lot: Lot, tally: Tally) -> Squares:
     """The squared errors of each input, run in batches and added to the tally."""
     active, a0 = lot
     a = network.circuits.run(a0, active)[1:]
@@ -249,7 +264,17 @@ def _run(
         yield tally.add(stream, a[:, some], active[some], a0[some])
 
 
-def _in_threads(function: Callable[[Part], Tally], lots: Iterator[Part]) -> Iterator[Tally]:
+def _quick(ready: Awake, run: Run, lot: Lot, tally: Tally) -> Squares:
+    """The same of a network that is ready to pay for what is awake only."""
+    active, a0 = lot
+    a = ready.network.circuits.run(a0, active)[1:]
+    for some, found in ready.run(a0, active, masked=run is _masked):
+        yield tally.found(found, a[:, some], active[some], a0[some])
+
+
+def _in_threads(
+    function: Callable[[Part], Tally], lots: Iterator[Part], stop: Event
+) -> Iterator[Tally]:
     """The function's results in order, from as many threads as torch uses.
 
     A lot in each thread, torch within it on one, is faster than one lot after another with torch on
@@ -270,6 +295,7 @@ def _in_threads(function: Callable[[Part], Tally], lots: Iterator[Part]) -> Iter
             while waiting:
                 yield waiting.popleft().result()
         finally:
+            stop.set()  # lots that still run end with their batch
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)
 

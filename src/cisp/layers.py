@@ -136,7 +136,13 @@ class Layer(nn.Module):
         w_mean: Float[Tensor, "d d"],
         chi: Float[Tensor, "*d"],
     ) -> Float[Tensor, "n d batch"]:
-        """W A, from what `gather` makes of A.
+        """W A, from what `gather` makes of A."""
+        return self.scatter(self.matrices(w, w_mean, chi) @ gathered)
+
+    def matrices(
+        self, w: Float[Tensor, "T d d"], w_mean: Float[Tensor, "d d"], chi: Float[Tensor, "*d"]
+    ) -> Float[Tensor, "sums d d"]:
+        """The M_k.
 
         M_t is w_t / share and the rest of w_mean; the M_t themselves, rounded as they are, are what
         other sums take back.
@@ -146,7 +152,7 @@ class Layer(nn.Module):
         own = w / self.share + beside[:T]
         others = torch.zeros_like(beside[T:])
         others = others.index_add(0, sums - T, own[circuits], alpha=-1) + beside[T:]
-        return self.scatter(torch.cat([own, others]) @ gathered)
+        return torch.cat([own, others])
 
     def W(
         self, w: Float[Tensor, "T d d"], w_mean: Float[Tensor, "d d"], chi: Float[Tensor, "*d"]

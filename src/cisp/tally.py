@@ -9,10 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cisp.awake import ON, Found
 from cisp.inputs import unit
 from cisp.network import Network
-
-ON = 1e-4  # a neuron above this counts as active (post, figure 7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,15 +87,43 @@ class Tally:
                     at = int(largest.argmax())
                     circuit = int(of_others[:, at].argmax())
                     self._note((layer, q, 1), top, circuit, active[at], a0[at])
-        squared = (torch.stack(picked) / self.S - self._true(a.to(kind), active)).square()
-        of_active = torch.stack([squared[..., rows].sum(-1) for rows in self.rows], 1).cpu()
-        summed = torch.stack(totals).cpu().double() / (self.S**2 * (self.T - self.z))
+        summed = torch.stack(totals).cpu().double()
         of_others = torch.stack([summed[:, rows].sum(1) for rows in self.rows], 1)
+        return self._take(torch.stack(on), torch.stack(picked), of_others, a, active, a0)
+
+    def found(
+        self,
+        found: Found,
+        a: Float[Tensor, "layers batch z d"],
+        active: Int[Tensor, "batch z"],
+        a0: Float[Tensor, "batch z d"],
+    ) -> Float[Tensor, "layers quantities 2 batch"]:
+        """What `add` takes in and returns, of a batch that was run by `cisp.awake`."""
+        for (layer, q), top in np.ndenumerate(found.tops.max(-1).astype(float) / self.S**2):
+            if top > self.worst[layer, q, 1]:
+                at = int(found.tops[layer, q].argmax())
+                self._note((layer, q, 1), top, int(found.who[layer, q, at]), active[at], a0[at])
+        on, picked, totals = map(torch.from_numpy, (found.on, found.picked, found.totals))
+        return self._take(on, picked, totals, a, active, a0)
+
+    def _take(
+        self,
+        on: Tensor,
+        picked: Float[Tensor, "layers batch z k"],
+        totals: Float[Tensor, "layers quantities batch"],
+        a: Float[Tensor, "layers batch z d"],
+        active: Int[Tensor, "batch z"],
+        a0: Float[Tensor, "batch z d"],
+    ) -> Float[Tensor, "layers quantities 2 batch"]:
+        """Take in neurons on, and S times the read-outs: the active ones', the others' squares."""
+        squared = (picked / self.S - self._true(a.to(self.maps), active)).square()
+        of_active = torch.stack([squared[..., rows].sum(-1) for rows in self.rows], 1).cpu()
+        of_others = totals / (self.S**2 * (self.T - self.z))
         per_input = torch.stack([of_active.mean(-1, dtype=torch.float64), of_others], 2)
         self.samples += len(active)
         self.sums += per_input.sum(-1)
         self.squares += per_input.square().sum(-1)
-        self.on += torch.stack(on).cpu()
+        self.on += on.cpu()
         each, active, a0 = of_active.flatten(2).double(), active.cpu(), a0.cpu()
         self.each.scatter_add_(2, active.flatten().expand_as(each), each)
         self.times += active.flatten().bincount(minlength=self.T)
