@@ -194,16 +194,15 @@ def test_where_two_features_share_one_position_fewer_than_S_put_no_other_on() ->
     assert np.array_equal(cost.all_on(TABLE, every, n=21), every)
 
 
-def test_falsely_on_is_the_share_of_random_positions_that_are_taken() -> None:
-    n, S, z, runs = 12, 2, 4, 20_000
-    draws = rng().random((runs, z + 1, n)).argsort(2)[:, :, :S]
-    taken = np.zeros((runs, n), dtype=bool)
-    for k in range(z):
-        np.put_along_axis(taken, draws[:, k], True, 1)
-    found = np.take_along_axis(taken, draws[:, z], 1).all(1).mean()
-    # positions of one feature are not drawn independently: (7/12 4/11 ..) for products, 0.01 here
-    assert abs(found - cost.falsely_on(n=n, S=S, z=z)) < 4 * 0.5 / sqrt(runs) + 0.01
-    assert cost.falsely_on(n=12, S=1, z=1) == pytest.approx(1 / 12)
+def test_falsely_on_is_the_share_of_all_sets_that_take_a_feature() -> None:
+    for z in (2, 3, 4):
+        sets = np.array([*combinations(range(1, 49), z)])
+        taken = np.zeros((len(sets), 21), dtype=bool)
+        np.put_along_axis(taken, TABLE[sets].reshape(len(sets), -1), True, 1)
+        expected = taken[:, TABLE[0]].all(1).mean()
+        assert cost.falsely_on(T=49, n=21, S=3, z=z) == pytest.approx(expected, rel=1e-9)
+    assert cost.falsely_on(T=49, n=21, S=3, z=2) == 0 < expected
+    assert cost.falsely_on(T=49, n=21, S=3, z=48) == pytest.approx(1)
 
 
 def test_so_many_are_drawn_and_each_as_often() -> None:

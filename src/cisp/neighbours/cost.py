@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from cisp.arguments import count, generator, instance, number, room, told
 
@@ -95,7 +95,7 @@ def lemma_noise(*, T: int, n: int) -> float:
 
 
 def random_largest(*, T: int, n: int) -> float:
-    """The median of the largest |g_tu| of a random code (C20.2).
+    """The median, over random codes, of the largest size of an inner product (C20.2).
 
     g^2 is distributed as Beta(1/2, (n-1)/2), of mean q = 1/n; T(T-1)/2 pairs as if independent.
     """
@@ -161,14 +161,18 @@ def compounded(*, T: int, q: float | int, z: int, layers: int) -> Float[np.ndarr
     return z * q * np.cumsum(growth ** np.arange(count("layers", layers)))
 
 
-def falsely_on(*, n: int, S: int, z: int) -> float:
-    """[1 - (1 - S/n)^z]^S, the probability that z features take all S positions of another (C20.8).
+def falsely_on(*, T: int, n: int, S: int, z: int) -> float:
+    """The probability that z features together take all S positions of another (C20.8).
 
-    As if positions were drawn independently: a Bloom filter. Where two features share at most one
-    position it is 0 for z < S.
+    For tables whose rows share at most one position and load all n alike, m = T S/n - 1 others on
+    each. Each of the z is on one of the S positions or on none, k positions stay free with
+    probability C(T-1-k m, z)/C(T-1, z), and inclusion and exclusion do the rest. 0 for z < S.
     """
     S = count("S", S, high=count("n", n))
-    return float((1 - (1 - S / n) ** count("z", z)) ** S)
+    z = count("z", z, high=count("T", T, low=2) - 1)
+    others, k = T - 1 - np.arange(z), np.arange(S + 1)
+    free = np.clip(1 - k[:, None] * max(T * S / n - 1, 0) / others, 0, None).prod(1)
+    return max(float((-1.0) ** k * special.comb(S, k) @ free), 0) if z >= S else 0.0
 
 
 def draw(*, T: int, z: int, samples: int, rng: Seed = 0) -> Bool[np.ndarray, "samples T"]:
