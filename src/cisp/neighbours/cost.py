@@ -131,7 +131,7 @@ def most_active(*, T: int, q: float | int) -> float:
 
 
 def levels(*, q: float | int, z: int, wrong: float | int = 0.01) -> float:
-    """M, the levels 0, 1/(M-1), ..., 1 that active values can take with few of them lost (C20.6).
+    """M, the levels 0, 1/(M-1), ..., 1 that active values can take with few of them lost (C20.7).
 
     A value is lost if the noise exceeds half a step, at the ends on one side only: a share `wrong`,
     at most 1/2.
@@ -152,7 +152,7 @@ def levels(*, q: float | int, z: int, wrong: float | int = 0.01) -> float:
 
 
 def compounded(*, T: int, q: float | int, z: int, layers: int) -> Float[np.ndarray, " layers"]:
-    """sigma_l^2 = (1 + (T-1) q) sigma_{l-1}^2 + z q, the noise on an inactive feature (C20.7).
+    """sigma_l^2 = (1 + (T-1) q) sigma_{l-1}^2 + z q, the noise on an inactive feature (C20.8).
 
     For layers that read every feature, noise and all, and write it in a code drawn anew.
     """
@@ -162,7 +162,7 @@ def compounded(*, T: int, q: float | int, z: int, layers: int) -> Float[np.ndarr
 
 
 def falsely_on(*, T: int, n: int, S: int, z: int) -> float:
-    """The probability that z features together take all S positions of another (C20.8).
+    """The probability that z features together take all S positions of another (C20.6).
 
     For tables whose rows share at most one position and load all n alike, m = T S/n - 1 others on
     each. Each of the z is on one of the S positions or on none, k positions stay free with
