@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy import optimize, special, stats
 
-from cisp.arguments import count, generator, instance, number, room, told
+from cisp.arguments import DEEPEST, count, generator, instance, number, room, told
 
+LARGEST_S = 30  # terms of alternating signs, the largest 10^8
 Code = Float[np.ndarray, "T n"]
 Seed = int | Sequence[int] | np.random.Generator
 
@@ -158,21 +159,23 @@ def compounded(*, T: int, q: float | int, z: int, layers: int) -> Float[np.ndarr
     """
     count("z", z, high=count("T", T)), number("q", q, low=0, high=1)
     growth = 1 + (T - 1) * q
-    return z * q * np.cumsum(growth ** np.arange(count("layers", layers)))
+    with np.errstate(over="ignore"):  # inf, in the end
+        return z * q * np.cumsum(growth ** np.arange(count("layers", layers, high=DEEPEST)))
 
 
 def falsely_on(*, T: int, n: int, S: int, z: int) -> float:
     """The probability that z features together take all S positions of another (C20.6).
 
     For tables whose rows share at most one position and load all n alike, m = T S/n - 1 others on
-    each. Each of the z is on one of the S positions or on none, k positions stay free with
-    probability C(T-1-k m, z)/C(T-1, z), and inclusion and exclusion do the rest. 0 for z < S.
+    each. Each of the z is on one of the S positions or on none, j given ones stay free with
+    probability C(T-1-j m, z)/C(T-1, z), and inclusion and exclusion do the rest. 0 for z < S.
+    S at most 30, as the sum loses its digits beyond.
     """
-    S = count("S", S, high=count("n", n))
+    S = count("S", S, high=min(count("n", n), LARGEST_S))
     z = count("z", z, high=count("T", T, low=2) - 1)
-    others, k = T - 1 - np.arange(z), np.arange(S + 1)
-    free = np.clip(1 - k[:, None] * max(T * S / n - 1, 0) / others, 0, None).prod(1)
-    return max(float((-1.0) ** k * special.comb(S, k) @ free), 0) if z >= S else 0.0
+    others, j = T - 1 - np.arange(z), np.arange(S + 1)
+    free = np.clip(1 - j[:, None] * max(T * S / n - 1, 0) / others, 0, None).prod(1)
+    return max(float((-1.0) ** j * special.comb(S, j) @ free), 0.0) if z >= S else 0.0
 
 
 def draw(*, T: int, z: int, samples: int, rng: Seed = 0) -> Bool[np.ndarray, "samples T"]:
