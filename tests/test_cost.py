@@ -68,6 +68,24 @@ def test_descent_keeps_unit_length_and_lowers_the_largest_below_that_of_a_tight_
     assert largest[0] > largest[1] > 1.5 * largest[2]
 
 
+def test_a_step_of_descent_goes_down_the_slope_along_the_sphere() -> None:
+    def total(code: cost.Code) -> float:
+        g = code @ code.T / np.outer(*[np.linalg.norm(code, axis=1)] * 2)
+        return float((g[~np.eye(6, dtype=bool)] ** 4).sum())
+
+    before = cost.random_code(T=6, n=3, rng=4)
+    after = cost.optimised_code(T=6, n=3, power=4, steps=1, rng=4)
+    slope, h = np.zeros((6, 3)), 1e-5
+    for at in np.ndindex(6, 3):
+        shift = np.zeros((6, 3))
+        shift[at] = h
+        slope[at] = (total(before + shift) - total(before - shift)) / (2 * h)
+    step = after / (after * before).sum(1, keepdims=True) - before  # before it is of unit length
+    share = np.vdot(step, slope) / np.vdot(slope, slope)
+    assert share < 0
+    assert np.allclose(step, share * slope, atol=1e-6)  # differences err by h^2
+
+
 def test_as_many_vectors_as_neurons_become_orthogonal() -> None:
     assert cost.interference(cost.optimised_code(T=12, n=12)).largest < 1e-6
     assert cost.least_q(T=12, n=12) == cost.least_q(T=11, n=12) == 0
