@@ -52,12 +52,12 @@ def width(T: int, z: int, L: int, S: int, in_place: bool) -> pd.DataFrame:
     return pd.DataFrame([{**row, "least": min(tried[high]), "most": max(tried[high])}])
 
 
-def widths(*, z: int, L: int, S: int) -> pd.DataFrame:
-    """Of every number of features, dealt anew in each layer and in place."""
-    cells = [(T, z, L, S, in_place) for T in SIZES for in_place in (True, False)]
+def widths(*, z: int, layers: tuple[int, ...], S: int) -> pd.DataFrame:
+    """Of every number of features, through few and many layers, in place and dealt anew in each."""
+    cells = [(T, z, L, S, place) for T in SIZES for L in layers for place in (True, False)]
     return pd.concat(in_parts(width, cells))
 
 
 def stored_widths() -> pd.DataFrame:
-    """The width that two active features of T need through 16 layers."""
-    return kept("stored_widths", widths, z=2, L=16, S=4)
+    """The width that two active features of T need through 4 and 16 layers."""
+    return kept("stored_widths", widths, z=2, layers=(4, 16), S=4)
