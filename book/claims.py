@@ -11,6 +11,7 @@ from IPython.display import Markdown
 from jaxtyping import Float
 from myst_nb import glue
 
+ENTERED: list[dict[str, str]] = []  # the rows of the page that runs, in their order
 Numbers = float | list[float] | Float[np.ndarray, "..."]
 
 
@@ -93,6 +94,7 @@ def bounded(
 def _enter(equation: str, **row: str) -> None:
     print(f"{equation} {row['says']}: {row['ratio']}; {row['verdict']}")
     row = {"equation": equation, **row}
+    ENTERED.append(row)
     glue(f"ledger {equation} {row['says']}, {row['where']}", json.dumps(row), display=False)
 
 

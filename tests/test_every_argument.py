@@ -16,6 +16,7 @@ from torch import nn
 import cisp
 from cisp import assumptions
 from cisp.calls import with_calls
+from cisp.neighbours import cost
 
 LONGEST = 300
 
@@ -536,6 +537,38 @@ POST: dict[str, Given] = {
     "derived_exact_probability": {"T": T, "q": (3, "count"), "z": z},
 }
 CALLS |= {f"theory.{name}": (getattr(cisp.theory, name), each) for name, each in POST.items()}
+
+CODE = np.array([[1.0, 0], [0, 1], [0.6, 0.8]])
+CODES = (CODE, [None, "x", 3, CODE[0], CODE[:1], 2 * CODE, CODE.astype(int), CODE + 0j, [[1.0]]])
+BARE = [*TABLES[:12], *TABLES[13:]]  # but for rows that are not in order
+Q_ = (0.1, [*NO_NUMBER, None, -1, 1.5])
+COST: dict[str, Given] = {
+    "random_code": {"T": T, "n": n, "rng": RNG},
+    "optimised_code": {
+        **{"T": T, "n": n, "steps": (1, "count or 0"), "rng": RNG},
+        "power": (2, [*KINDS["count"], 3]),
+    },
+    "table_code": {"table": (table, BARE), "n": n, "rng": (0, KINDS["seed"][1:])},
+    "interference": {"code": CODES},
+    "lemma_noise": {"T": T, "n": n},
+    "random_largest": {"T": T, "n": n},
+    "least_q": {"T": T, "n": n},
+    "all_right": {"T": T, "q": Q_, "z": z},
+    "most_active": {"T": T, "q": Q_},
+    "levels": {"q": Q_, "z": z, "wrong": (0.1, [*NO_NUMBER, None, -1, 0.6])},
+    "compounded": {"T": T, "q": Q_, "z": z, "layers": (3, "count")},
+    "falsely_on": {"T": T, "n": n, "S": S, "z": z},
+    "draw": {"T": T, "z": z, "samples": (5, "count"), "rng": RNG},
+    "carry": {
+        "codes": ([CODE], [None, "x", 3, [], CODE, [None], [CODE[0]], [2 * CODE]]),
+        "x": (np.ones((2, 3)), [None, "x", 3, CODE, np.ones(3), np.ones((2, 3), complex)]),
+    },
+    "all_on": {
+        **{"table": (table, BARE), "n": n},
+        "on": (np.ones((2, 6), bool), [None, "x", 3, np.ones((2, 6)), np.ones(6, bool)]),
+    },
+}
+CALLS |= {f"cost.{name}": (getattr(cost, name), each) for name, each in COST.items()}
 
 ARGUMENTS = [(name, argument) for name, (_, given) in CALLS.items() for argument in given]
 

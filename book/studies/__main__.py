@@ -24,6 +24,7 @@ from studies.known import apart_known
 from studies.learned import learned
 from studies.redundancy import redundancy_predicted
 from studies.rewritten import apart_rewritten
+from studies.stored import stored_widths
 from studies.two_truths import apart_truths
 
 ALL = (
@@ -50,6 +51,7 @@ ALL = (
     apart_truths,
     apart_known,
     learned,
+    stored_widths,
 )
 
 
