@@ -151,3 +151,16 @@ def test_positives_weigh_as_they_are_told() -> None:
         *_, net = pairs.train(x, y, d=4, seeds=[0], weight=weight, power=4, steps=600)
         errors.append((net(x)[0] - y)[y == 1].abs().mean())
     assert errors[1] < 0.7 * errors[0]
+
+
+def test_what_no_layer_could_be_is_refused() -> None:
+    x, y = data("AND")
+    for wrong in ({"d": 0}, {"d": 2, "power": 0}, {"d": 2, "weight": -1.0}, {"d": 2, "lr": 0}):
+        with pytest.raises(ValueError, match="is not allowed"):
+            next(pairs.train(x, y, seeds=[0], **wrong))
+    with pytest.raises(ValueError, match="gate='NOR' is not allowed"):
+        pairs.targets(x.numpy(), "NOR")
+    with pytest.raises(ValueError, match="others=-1 is not allowed"):
+        pairs.sign_constant(-1)
+    with pytest.raises(ValueError, match="four outputs"):
+        pairs.free_parameters((0, 1), 1)
