@@ -66,21 +66,21 @@ def test_the_four_parameters_give_the_gate_in_all_four_cases(
 def test_without_others_a_pair_that_is_off_reads_exactly_0() -> None:
     r = pairs.free_parameters(pairs.GATES["AND"], 0)
     assert (pairs.mean_activations(0) @ r / 4)[1:] == pytest.approx([0, 0, 1], abs=1e-12)
-    assert pairs.error_variance(d=10, on=0, others=0) == 0
+    assert pairs.error_variance(D=10, on=0, others=0) == 0
     with pytest.raises(ValueError, match="0 without any bit on where others=0"):
         pairs.free_parameters((1, 0, 0, 1), 0)
 
 
 @pytest.mark.parametrize("gate", ["AND", "XOR"])
 def test_a_wide_random_layer_reads_every_gate_on_all_four_inputs(gate: str) -> None:
-    d, m, t = 20_000, 8, 2
-    W = pairs.gaussian(d=d, m=m, rng=1)
+    D, m, t = 20_000, 8, 2
+    W = pairs.gaussian(D=D, m=m, rng=1)
     R = pairs.read_offs(W, pairs.free_parameters(pairs.GATES[gate], t))
     x = np.zeros((4, m))
     x[:, :2], x[:, -t:] = pairs.CASES, 1
     h = np.maximum(x @ W.T, 0)
     found, true = (h @ R.T)[:, 0], np.array(pairs.GATES[gate])
-    spread = (h * R[0] * d).std(1) / sqrt(d)
+    spread = (h * R[0] * D).std(1) / sqrt(D)
     assert (abs(found - true) <= 4 * spread).all()  # four standard errors, the seed fixed
     assert pairs.targets(x, gate)[:, 0].tolist() == true.tolist()
 
@@ -93,7 +93,7 @@ def test_the_variance_of_a_read_off_is_the_law_and_half_of_the_published_estimat
     u, v, z = rng.normal(size=(3, n))
     c, bits = pairs.sign_constant(t), [int(on > 0), int(on > 1)]
     one = np.sign(u * v) / c * np.maximum(bits[0] * u + bits[1] * v + sqrt(t) * z, 0)
-    law = pairs.error_variance(d=1, on=on, others=t)
+    law = pairs.error_variance(D=1, on=on, others=t)
     # a variance of n draws errs by sqrt(kurtosis / n), here below 1 %: four of these
     assert one.var() == pytest.approx(law, rel=0.04)
     assert (on + t) / c**2 > 1.9 * one.var()
@@ -105,6 +105,20 @@ def test_the_affine_error_is_that_of_a_linear_program(gate: tuple[float | int, .
     A = np.block([[rows, -np.ones((4, 1))], [-rows, -np.ones((4, 1))]])
     best = linprog([0, 0, 0, 1], A, np.concatenate([gate, -np.array(gate)]), bounds=(-inf, inf))
     assert pairs.affine_error(gate) == pytest.approx(best.fun, abs=1e-9)
+
+
+def test_no_layer_is_below_the_floor_of_its_rank_and_one_is_at_it() -> None:
+    x = pairs.sparse_inputs(6, (0, 1, 2))
+    y = pairs.targets(x, "AND")
+    assert pairs.rank_floor(y, 15) == pytest.approx(0, abs=1e-12)
+    for D in (2, 5, 9):
+        floor, (u, s, v) = pairs.rank_floor(y, D), np.linalg.svd(y, full_matrices=False)
+        nearest = (u[:, :D] * s[:D]) @ v[:D]
+        assert ((nearest - y) ** 2).mean() ** 0.5 == pytest.approx(floor)
+        for seed in range(20):
+            h = np.maximum(x @ pairs.gaussian(D=D, m=6, rng=seed).T, 0)
+            e = h @ np.linalg.lstsq(h, y)[0] - y
+            assert (e**2).mean() ** 0.5 > floor
 
 
 def test_every_pair_is_read_by_the_signs_of_its_own_two_weights() -> None:
@@ -126,8 +140,8 @@ def data(gate: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_training_a_frozen_layer_comes_to_the_least_squares_read_off() -> None:
     x, y = data("AND")
-    *_, net = pairs.train(x, y, d=4, seeds=[3], frozen=True, steps=3000)
-    W = torch.from_numpy(pairs.gaussian(d=4, m=6, rng=3))
+    *_, net = pairs.train(x, y, D=4, seeds=[3], frozen=True, steps=3000)
+    W = torch.from_numpy(pairs.gaussian(D=4, m=6, rng=3))
     assert torch.equal(net.W[0], W)
     assert not net.b.any()
     best = torch.linalg.lstsq((x @ W.T).relu(), y).solution.T
@@ -136,10 +150,10 @@ def test_training_a_frozen_layer_comes_to_the_least_squares_read_off() -> None:
 
 def test_seeds_are_trained_apart_and_a_free_first_layer_does_better() -> None:
     x, y = data("XOR")
-    *_, both = pairs.train(x, y, d=10, seeds=[3, 4], steps=300)
-    *_, one = pairs.train(x, y, d=10, seeds=[4], steps=300)
+    *_, both = pairs.train(x, y, D=10, seeds=[3, 4], steps=300)
+    *_, one = pairs.train(x, y, D=10, seeds=[4], steps=300)
     assert torch.allclose(both.R[1], one.R[0], atol=1e-6)  # sums in another order
-    *_, frozen = pairs.train(x, y, d=10, seeds=[3, 4], steps=300, frozen=True)
+    *_, frozen = pairs.train(x, y, D=10, seeds=[3, 4], steps=300, frozen=True)
     loss = [(net(x) - y).square().mean() for net in (both, frozen)]
     assert loss[0] < loss[1]
 
@@ -148,14 +162,14 @@ def test_positives_weigh_as_they_are_told() -> None:
     x, y = data("AND")
     errors = []
     for weight in (1, 30):
-        *_, net = pairs.train(x, y, d=4, seeds=[0], weight=weight, power=4, steps=600)
+        *_, net = pairs.train(x, y, D=4, seeds=[0], weight=weight, power=4, steps=600)
         errors.append((net(x)[0] - y)[y == 1].abs().mean())
     assert errors[1] < 0.7 * errors[0]
 
 
 def test_what_no_layer_could_be_is_refused() -> None:
     x, y = data("AND")
-    for wrong in ({"d": 0}, {"d": 2, "power": 0}, {"d": 2, "weight": -1.0}, {"d": 2, "lr": 0}):
+    for wrong in ({"D": 0}, {"D": 2, "power": 0}, {"D": 2, "weight": -1.0}, {"D": 2, "lr": 0}):
         with pytest.raises(ValueError, match="is not allowed"):
             next(pairs.train(x, y, seeds=[0], **wrong))
     with pytest.raises(ValueError, match="gate='NOR' is not allowed"):

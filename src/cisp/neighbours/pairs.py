@@ -1,9 +1,9 @@
-"""All pairs at once: AND or XOR of every two of m bits, read from one layer of d neurons.
+"""All pairs at once: AND or XOR of every two of m bits, read from one layer of D neurons.
 
 After Vaintrob, Mendel and Hänni, "Toward a mathematical framework for computation in superposition"
-(2024). The layer is h = ReLU(W x), weights (d, m) standard normal, no bias. A pair (i, j) is read
-by a vector of d entries, entry k by the signs of w_ki and w_kj only: four numbers r(+,+), r(+,-),
-r(-,+) and r(-,-), each over d.
+(2024). The layer is h = ReLU(W x), weights (D, m) standard normal, no bias. A pair (i, j) is read
+by a vector of D entries, entry k by the signs of w_ki and w_kj only: four numbers r(+,+), r(+,-),
+r(-,+) and r(-,-), each over D.
 """
 
 from collections.abc import Iterator, Sequence
@@ -74,18 +74,18 @@ def free_parameters(gate: Sequence[float | int], others: float | int) -> Float[n
     return np.array([a + b * p + b_ * q + g * p * q for p, q in SIGNS])
 
 
-def error_variance(*, d: int, on: int, others: float | int) -> float:
+def error_variance(*, D: int, on: int, others: float | int) -> float:
     """The variance of the AND read-off of a pair, over draws of the weights (C19.4).
 
-    (on + t) / (2 c(t)^2 d), with `on` of the pair's two bits on, less 1 / d if both are: the
+    (on + t) / (2 c(t)^2 D), with `on` of the pair's two bits on, less 1 / D if both are: the
     squares of the four numbers are all 1 / c^2, and ReLU keeps half of a second moment.
 
-    >>> round(error_variance(d=1000, on=0, others=3) ** 0.5, 3)
+    >>> round(error_variance(D=1000, on=0, others=3) ** 0.5, 3)
     0.316
     """
     t = number("others", others, low=0)
     second = (count("on", on, low=0, high=2) + t) / (2 * sign_constant(t) ** 2)
-    return (second - (on == 2)) / count("d", d)
+    return (second - (on == 2)) / count("D", D)
 
 
 def affine_error(gate: Sequence[float | int]) -> float:
@@ -103,9 +103,19 @@ def affine_error(gate: Sequence[float | int]) -> float:
     return abs(f00 - f10 - f01 + f11) / 4
 
 
-def gaussian(*, d: int, m: int, rng: np.random.Generator | int = 0) -> Float[np.ndarray, "d m"]:
+def rank_floor(y: Float[np.ndarray, "inputs pairs"], D: int) -> float:
+    """The least root mean square error of what is read linearly from any D neurons (C19.6).
+
+    What is read has rank D at most, and nothing of that rank is nearer to the targets than their
+    first D singular vectors, whatever the neurons compute (Eckart and Young 1936).
+    """
+    beyond = np.linalg.svd(y, compute_uv=False)[count("D", D) :]
+    return float(sqrt((beyond**2).sum() / y.size))
+
+
+def gaussian(*, D: int, m: int, rng: np.random.Generator | int = 0) -> Float[np.ndarray, "D m"]:
     """The weights of a random layer, standard normal."""
-    return generator(rng).normal(size=(count("d", d), count("m", m, low=2)))
+    return generator(rng).normal(size=(count("D", D), count("m", m, low=2)))
 
 
 def sparse_inputs(m: int, on: Sequence[int]) -> Float[np.ndarray, "inputs m"]:
@@ -129,20 +139,20 @@ def targets(x: Float[np.ndarray, "inputs m"], gate: str) -> Float[np.ndarray, "i
 
 
 def read_offs(
-    W: Float[np.ndarray, "d m"], r: Float[np.ndarray, " 4"]
-) -> Float[np.ndarray, "pairs d"]:
+    W: Float[np.ndarray, "D m"], r: Float[np.ndarray, " 4"]
+) -> Float[np.ndarray, "pairs D"]:
     """The read-off vectors of all pairs, by the signs of the layer's weights."""
     i, j = np.triu_indices(W.shape[1], 1)
-    negative: Int[np.ndarray, "d m"] = (W < 0).astype(int)
+    negative: Int[np.ndarray, "D m"] = (W < 0).astype(int)
     return r[2 * negative[:, i] + negative[:, j]].T / len(W)
 
 
 class Layers(NamedTuple):
     """One-layer networks of several seeds: R ReLU(W x + b)."""
 
-    W: Float[Tensor, "seeds d m"]
-    b: Float[Tensor, "seeds 1 d"]
-    R: Float[Tensor, "seeds pairs d"]
+    W: Float[Tensor, "seeds D m"]
+    b: Float[Tensor, "seeds 1 D"]
+    R: Float[Tensor, "seeds pairs D"]
 
     def __call__(self, x: Float[Tensor, "inputs m"]) -> Float[Tensor, "seeds inputs pairs"]:
         """What is read of every pair."""
@@ -153,7 +163,7 @@ def train(
     x: Float[Tensor, "inputs m"],
     y: Float[Tensor, "inputs pairs"],
     *,
-    d: int,
+    D: int,
     seeds: Sequence[int],
     frozen: bool = False,
     power: float | int = 2,
@@ -166,11 +176,11 @@ def train(
     frozen: the first layer stays as it was drawn, standard normal without bias; only R learns.
     weight: of the errors where the target is not 0. The rate falls to 0 in a cosine.
     """
-    count("d", d), count("steps", steps), positive("power", power), positive("lr", lr)
+    count("D", D), count("steps", steps), positive("power", power), positive("lr", lr)
     positive("weight", weight)
-    drawn = np.stack([gaussian(d=d, m=x.shape[1], rng=seed) for seed in seeds])
+    drawn = np.stack([gaussian(D=D, m=x.shape[1], rng=seed) for seed in seeds])
     W = torch.from_numpy(drawn).to(x)
-    net = Layers(W, W.new_zeros(len(W), 1, d), W.new_zeros(len(W), y.shape[1], d))
+    net = Layers(W, W.new_zeros(len(W), 1, D), W.new_zeros(len(W), y.shape[1], D))
     learn = [net.R] if frozen else list(net)
     for p in learn:
         p.requires_grad_()
