@@ -86,7 +86,7 @@ def test_a_wide_random_layer_reads_every_gate_on_all_four_inputs(gate: str) -> N
 
 
 @pytest.mark.parametrize(("on", "t"), [(1, 0), (2, 0), *product([0, 1, 2], [1, 3, 8])])
-def test_the_variance_of_a_read_off_is_the_law_and_half_of_the_published_estimate(
+def test_the_variance_of_a_read_off_is_the_law_and_half_of_that_without_the_relu(
     on: int, t: int
 ) -> None:
     rng, n = np.random.default_rng(2), 400_000

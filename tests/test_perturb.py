@@ -1,11 +1,15 @@
 """Moves on a sphere against linear maps, whose responses are known, and against a step."""
 
+import importlib
 from math import cos, pi
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
+import cisp
 from cisp.neighbours import perturb
 
 M = torch.diag(torch.tensor([3.0, 2, 1, 0.5]))
@@ -79,3 +83,55 @@ def test_a_sphere_without_radius_and_a_walk_without_steps_are_refused() -> None:
         perturb.response(linear, A, A, 0)
     with pytest.raises(ValueError, match="steps=0 is not allowed"):
         perturb.steepest(linear, A, 1, start=A, steps=0)
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "book"))
+    return importlib.import_module("studies.perturbed")
+
+
+def small() -> cisp.Network:
+    circuits = cisp.conditional_rotations(T=12, rng=1)
+    return cisp.superpose(circuits, D=96, S=3, L=4, rng=2)
+
+
+def test_what_comes_out_of_moved_activations_is_that_of_a_patched_run(study: ModuleType) -> None:
+    network, move = small(), torch.full((5, 96), 0.1)
+    active, a0 = network.sample(batch=5, z=2, rng=3)
+    with torch.no_grad():
+        A0 = network.embed(a0, active)
+        A = network(A0)
+        patched = network(A0, {2: lambda A: A + move.view(5, 4, 24)})
+        found = study.outputs(network, 2)(A[2].flatten(1) + move)
+    expected = cisp.estimates(network, patched, 4)["rotation"]
+    assert torch.allclose(found, expected, atol=1e-5)  # float32, other sums
+
+
+def test_the_reads_are_the_slopes_of_the_indicators(study: ModuleType) -> None:
+    network = small()
+    A = torch.zeros(1, 96, requires_grad=True)
+    indicators = cisp.estimates(network, A, 2)["indicator"][0, :, 0]
+    for t, e in enumerate(study.reads(network, 2)):
+        (slope,) = torch.autograd.grad(indicators[t], A, retain_graph=True)
+        assert torch.allclose(e, slope[0] / slope.norm(), atol=1e-6)
+
+
+def test_directions_of_the_study_are_where_they_say(study: ModuleType) -> None:
+    bed = cisp.Testbed(small(), z=2, layer=2)
+    batch = bed.sample(batch=40, rng=4)
+    with pytest.MonkeyPatch.context() as only:
+        only.setattr(study, "CIRCUITS", 12)
+        only.setattr(study, "LATENTS", 24)
+        found = study.of_circuits(bed, batch)
+        code = study.of_an_autoencoder(bed.sample(batch=512).activations, batch.activations, 2, 0)
+    on, Q = batch.on(12), study.spanned(bed, batch)
+    which = (found["active"] @ bed.directions().T).argmax(1, keepdim=True)
+    assert on.gather(1, which).all()
+    which = (found["inactive"] @ bed.directions().T).argmax(1, keepdim=True)
+    assert not on.gather(1, which).any()
+    inside = torch.einsum("bDr,bD->br", Q, found["active, within"])
+    assert inside.norm(dim=1).numpy() == pytest.approx(1, abs=1e-5)
+    # of the two latents of a code, one goes and another comes: no longer than twice a length of 1
+    assert (code["code, another"].norm(dim=1) <= 2).all()
+    assert code["autoencoder"].norm(dim=1).mean() < batch.activations.norm(dim=1).mean()

@@ -22,6 +22,8 @@ from studies.grid import (
 from studies.in_pieces import apart_pieces
 from studies.known import apart_known
 from studies.learned import learned
+from studies.pairs_trained import pairs_drawn, pairs_trained
+from studies.perturbed import perturbed_moved, perturbed_walked
 from studies.redundancy import redundancy_predicted
 from studies.rewritten import apart_rewritten
 from studies.two_truths import apart_truths
@@ -50,6 +52,10 @@ ALL = (
     apart_truths,
     apart_known,
     learned,
+    pairs_drawn,
+    pairs_trained,
+    perturbed_moved,
+    perturbed_walked,
 )
 
 
