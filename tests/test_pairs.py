@@ -1,7 +1,10 @@
 """The closed forms of pairs read at once, against integrals, draws and a linear program."""
 
+import importlib
 from itertools import product
 from math import inf, pi, sqrt
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -178,3 +181,27 @@ def test_what_no_layer_could_be_is_refused() -> None:
         pairs.sign_constant(-1)
     with pytest.raises(ValueError, match="four outputs"):
         pairs.free_parameters((0, 1), 1)
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "book"))
+    return importlib.import_module("studies.pairs_trained")
+
+
+def test_a_silent_layer_errs_where_a_pair_is_on(study: ModuleType) -> None:
+    silent = pairs.Layers(torch.zeros(1, 4, 16), torch.zeros(1, 1, 4), torch.zeros(1, 120, 4))
+    found = study.errors_of(silent, "AND").iloc[0]
+    share = (3 * 560 + 120) / (697 * 120)  # three pairs of three bits, one of two
+    assert found["rms"] ** 2 == pytest.approx(share)
+    assert found[["worst", "rms where on", "rms where off"]].tolist() == [1, 1, 0]
+    assert found["above 1/4"] == found["above 1/2"] == pytest.approx(share)
+
+
+def test_the_errors_of_drawn_layers_are_those_of_the_law(study: ModuleType) -> None:
+    found = study.drawn_errors(bits=20, on=3, widths=(500, 2000), seeds=2)
+    off = pairs.error_variance(D=1, on=2, others=1) + 1  # three bits on, the pair not both
+    law = np.sqrt((off - 3 / 190) / found.D)
+    # from layer to layer it varies by 0.02 (twelve of other seeds): four of these
+    assert (found.rms / law).tolist() == pytest.approx([1] * 4, abs=0.08)
+    assert (found.worst > 2 * found.rms).all()
