@@ -1,1 +1,4 @@
 """The neighbours: four systems that ask the same question, each a small module of its own."""
+
+from cisp.neighbours import pairs as pairs
+from cisp.neighbours import perturb as perturb
