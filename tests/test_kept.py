@@ -79,6 +79,10 @@ def recomputed(*_: object, **__: object) -> None:
         ("in_pieces", "apart_pieces", 3 * 5),
         ("known", "apart_known", 5 * 2 * 5),
         ("learned", "learned", 10 * 3 * 4),
+        ("pairs_trained", "pairs_drawn", 6 * 5),
+        ("pairs_trained", "pairs_trained", 40 * 3),
+        ("perturbed", "perturbed_moved", 4 * 3 * 13 * 9),
+        ("perturbed", "perturbed_walked", 4 * 3 * (3 * 3 * 10 + 3)),
     ],
 )
 def test_the_kept_tables_are_of_this_code(

@@ -22,6 +22,8 @@ from studies.grid import (
 from studies.in_pieces import apart_pieces
 from studies.known import apart_known
 from studies.learned import learned
+from studies.pairs_trained import pairs_drawn, pairs_trained
+from studies.perturbed import perturbed_moved, perturbed_walked
 from studies.redundancy import redundancy_predicted
 from studies.rewritten import apart_rewritten
 from studies.stored import stored_widths
@@ -52,6 +54,10 @@ ALL = (
     apart_known,
     learned,
     stored_widths,
+    pairs_drawn,
+    pairs_trained,
+    perturbed_moved,
+    perturbed_walked,
 )
 
 
