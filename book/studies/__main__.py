@@ -24,6 +24,7 @@ from studies.known import apart_known
 from studies.learned import learned
 from studies.redundancy import redundancy_predicted
 from studies.rewritten import apart_rewritten
+from studies.sorting import sorting_heads, sorting_narrow, sorting_noised, sorting_watched
 from studies.two_truths import apart_truths
 
 ALL = (
@@ -50,6 +51,10 @@ ALL = (
     apart_truths,
     apart_known,
     learned,
+    sorting_watched,
+    sorting_heads,
+    sorting_noised,
+    sorting_narrow,
 )
 
 
