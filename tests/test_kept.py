@@ -79,6 +79,10 @@ def recomputed(*_: object, **__: object) -> None:
         ("in_pieces", "apart_pieces", 3 * 5),
         ("known", "apart_known", 5 * 2 * 5),
         ("learned", "learned", 10 * 3 * 4),
+        ("sorting", "sorting_watched", (5 + 2) * 8),
+        ("sorting", "sorting_heads", 5 * 2 * 51),
+        ("sorting", "sorting_noised", 6 * 2 * 6),
+        ("sorting", "sorting_narrow", 4 * 2 * 6),
     ],
 )
 def test_the_kept_tables_are_of_this_code(

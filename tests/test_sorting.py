@@ -1,11 +1,15 @@
 """A transformer that sorts, and measures of translational symmetry with known answers."""
 
+import importlib
 from collections.abc import Callable
 from itertools import combinations, permutations
 from math import comb, factorial, log
+from pathlib import Path
+from types import ModuleType
 
 import jaxtyping
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -242,3 +246,58 @@ def test_the_losses_are_those_of_the_next_number() -> None:
     for b in range(5):
         for k in range(3):
             assert found[b, k].item() == pytest.approx(1 / p[b, k, y[b, k]].item())
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "book"))
+    return importlib.import_module("studies.sorting")
+
+
+def test_the_shift_makes_qk_among_numbers_toeplitz_and_leaves_the_separator(
+    study: ModuleType,
+) -> None:
+    model = small()
+    QK, shift = sorting.qk(model), study.evened(model)
+    even = QK + shift
+    for d in range(-6, 7):
+        assert torch.allclose(
+            even[:, :7, :7].diagonal(d, 1, 2).std(1, correction=0), torch.zeros(1).double()
+        )
+    assert not shift[:, 7].any()
+    assert not shift[:, :, 7].any()
+
+
+def test_a_number_has_a_dimension_to_itself_if_no_other_points_there(study: ModuleType) -> None:
+    model = small(numbers=4, width=6, head_width=6, heads=1)
+    with torch.no_grad():
+        model.V.copy_(torch.eye(6).double()[None])
+        model.E[:4] = torch.tensor(
+            [[1.0, -1, 0, 0, 0, 0], [0, 0, 2, -2, 0, 0], [0, 0, 2, -2, 0, 0], [0, 0, 0, 0, 3, -3]]
+        )
+    assert study.dimensions(model) == pytest.approx((1 + 0.5 + 0.5 + 1) / 4)
+
+
+def test_numbers_split_between_heads_are_counted_in_runs(study: ModuleType) -> None:
+    rows = [(0, 0.9, 0.1), (1, 0.3, 0.3), (2, 0.1, 0.7), (3, 0.6, 0.0)]
+    heads = pd.DataFrame(
+        [{"number": v, "head": h, "attention": a[h]} for v, *a in rows for h in (0, 1)]
+    )
+    found = study.splitting(heads)
+    assert found["split"] == pytest.approx((0.8 + 0 + 0.75 + 1) / 4)
+    assert found["regions"] == 3
+
+
+def test_a_head_alone_is_right_where_it_attends_to_the_number(study: ModuleType) -> None:
+    model = small()
+    x = sorting.lists(batch=300, numbers=7, length=3, rng=3)
+    y, found = sorting.in_order(x), study.by_number(model, x)
+    attention = model.attention(sorting.sequence(x, y, separator=7)).detach()
+    onto = [
+        attention[b, 1, k, x[b].tolist().index(5)].item()
+        for b in range(300)
+        for k in range(3)
+        if y[b, k] == 5
+    ]
+    row = found[(found["head"] == 1) & (found["number"] == 5)]
+    assert row.attention.item() == pytest.approx(np.mean(onto))
