@@ -83,6 +83,10 @@ def recomputed(*_: object, **__: object) -> None:
         ("pairs_trained", "pairs_trained", 40 * 3),
         ("perturbed", "perturbed_moved", 4 * 3 * 13 * 9),
         ("perturbed", "perturbed_walked", 4 * 3 * (3 * 3 * 10 + 3)),
+        ("sorting", "sorting_watched", (5 + 2) * 8),
+        ("sorting", "sorting_heads", 5 * 2 * 51),
+        ("sorting", "sorting_noised", 6 * 2 * 6),
+        ("sorting", "sorting_narrow", 4 * 2 * 6),
     ],
 )
 def test_the_kept_tables_are_of_this_code(

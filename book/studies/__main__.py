@@ -26,6 +26,7 @@ from studies.pairs_trained import pairs_drawn, pairs_trained
 from studies.perturbed import perturbed_moved, perturbed_walked
 from studies.redundancy import redundancy_predicted
 from studies.rewritten import apart_rewritten
+from studies.sorting import sorting_heads, sorting_narrow, sorting_noised, sorting_watched
 from studies.stored import stored_widths
 from studies.two_truths import apart_truths
 
@@ -58,6 +59,10 @@ ALL = (
     pairs_trained,
     perturbed_moved,
     perturbed_walked,
+    sorting_watched,
+    sorting_heads,
+    sorting_noised,
+    sorting_narrow,
 )
 
 

@@ -3,3 +3,5 @@
 from cisp.neighbours import cost as cost
 from cisp.neighbours import pairs as pairs
 from cisp.neighbours import perturb as perturb
+from cisp.neighbours import sorting as sorting
+from cisp.neighbours import symmetry as symmetry
