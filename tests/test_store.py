@@ -163,7 +163,7 @@ def test_the_share_of_a_dimension_is_known_for_polytopes(W: Tensor, share: list[
 def test_training_finds_what_the_formula_says_is_least() -> None:
     p = torch.tensor([[0.1, 0.1], [1.0, 1.0], [1.0, 1.0]])
     importance = torch.tensor([[1.0, 1.0], [1.0, 0.2], [0.2, 1.0]])
-    begun = torch.tensor([[[0.6, -0.4]], [[0.6, -0.4]], [[0.6, -0.4]]])
+    begun = torch.tensor([[[0.6, -0.4]], [[0.8, 0.1]], [[-0.1, 0.8]]])
     W, b = store.learn(
         store.stored, (begun, torch.zeros(3, 2)), p=p, importance=importance, steps=500, rng=0
     )
