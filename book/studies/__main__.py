@@ -24,6 +24,15 @@ from studies.known import apart_known
 from studies.learned import learned
 from studies.redundancy import redundancy_predicted
 from studies.rewritten import apart_rewritten
+from studies.store import (
+    store_basics,
+    store_hexagons,
+    store_pentagons,
+    store_perturbed,
+    store_phases,
+    store_uniform,
+)
+from studies.store_absolute import absolute_large, absolute_motifs, absolute_small
 from studies.two_truths import apart_truths
 
 ALL = (
@@ -50,6 +59,15 @@ ALL = (
     apart_truths,
     apart_known,
     learned,
+    store_pentagons,
+    store_hexagons,
+    store_perturbed,
+    store_phases,
+    store_basics,
+    store_uniform,
+    absolute_small,
+    absolute_motifs,
+    absolute_large,
 )
 
 

@@ -5,17 +5,17 @@ from typing import cast
 import numpy as np
 import pandas as pd
 import torch
-from cisp.neighbours import store
 from kept import kept
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from cisp.neighbours import store
 from studies.apart import each_once
 
 PENTAGONS = [*(20.0 ** -np.linspace(0, 1, 10)).round(4).tolist(), 0.01]  # the original's, and one
 BASICS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 GRID = np.geomspace(1, 0.01, 9).round(4).tolist(), np.geomspace(0.1, 10, 9).round(4).tolist()
-UNIFORM = np.geomspace(1, 0.01, 25).round(4).tolist()
+UNIFORM = np.geomspace(1, 0.01, 13).round(4).tolist()
 RATIOS = np.geomspace(0.2, 1, 9).round(3).tolist()
 STORED = 0.5  # norm from which on a feature counts as stored
 
@@ -33,7 +33,7 @@ def trained(
 
 
 def judged(weights: tuple[Tensor, ...], p: Tensor, importance: Tensor, batch: int = 4096) -> Tensor:
-    """The loss of every model, all with the same seed."""
+    """The loss of every model, on inputs of one seed."""
     x = store.inputs(p, batch=batch, rng=7)
     return store.loss(store.stored, weights, x, p=p, importance=importance)
 
@@ -94,7 +94,7 @@ def phases(T: int, p: float, seeds: int, code: str) -> pd.DataFrame:
     lost = judged((W, b), density, each, batch=50_000)
     size, others = W.norm(dim=1)[:, -1], store.interference(W)[:, -1]
     rows = []
-    for k, r in enumerate(importances):
+    for r in importances:
         law = store.phase_losses(p=p, importance=r)
         if T == 2:
             del law["pair of others"]
@@ -166,7 +166,7 @@ def all_phases(seeds: int) -> pd.DataFrame:
 
 def all_uniform(seeds: int) -> pd.DataFrame:
     """Every density, and some of them with twice as many features."""
-    cells = [(200, p, seeds) for p in UNIFORM] + [(400, p, 1) for p in UNIFORM[::6]]
+    cells = [(200, p, seeds) for p in UNIFORM] + [(400, p, 1) for p in UNIFORM[3::4]]
     return each_once(uniform, cells, "")
 
 
@@ -198,3 +198,23 @@ def store_uniform() -> pd.DataFrame:
 def store_perturbed() -> pd.DataFrame:
     """The pentagon against two digons, one feature sparser."""
     return kept("store_perturbed", all_perturbed, long="a minute", seeds=3)
+
+
+def hexagons(p: float, seeds: int, code: str) -> pd.DataFrame:
+    """Six alike features in the plane: whether all are stored, no two within 45 degrees."""
+    density, one = torch.full((seeds, 6), p), torch.ones(1, 6)
+    W, b = trained(density, 2, one, steps=1500, rng=6)
+    angle = torch.rad2deg(torch.atan2(W[:, 0], W[:, 1])).sort(1).values
+    gaps = torch.cat([angle, angle[:, :1] + 360], 1).diff(dim=1)
+    six = (gaps > 45).all(1) & (W.norm(dim=1) > STORED).all(1)
+    return pd.DataFrame({"p": p, "six": six, "loss": judged((W, b), density, one) / p})
+
+
+def all_hexagons(seeds: int) -> pd.DataFrame:
+    """Two densities."""
+    return each_once(hexagons, [(p, seeds) for p in (0.05, 0.01)], "")
+
+
+def store_hexagons() -> pd.DataFrame:
+    """Six features in the plane."""
+    return kept("store_hexagons", all_hexagons, long="a minute", seeds=40)

@@ -11,10 +11,10 @@ from cisp.neighbours import store
 from studies.apart import each_once
 
 SMALL = (1.0, 0.3, 0.1, 0.03)
-LARGE = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+LARGE = (0.3, 0.1, 0.03, 0.01, 0.003)
 STARTS = ("random", "random, a tenth", "by hand")
 FEATURES, NEURONS = 100, 40
-SERVED = 0.5, 1.5  # of 1: what a neuron alone gives to a side of a feature that it serves
+HELD, SERVED = 0.2, 0.25  # of a neuron's largest weight; of what a side of a feature needs, 1
 Weights = tuple[Tensor, Tensor, Tensor]
 
 
@@ -49,7 +49,7 @@ def begun(name: str, p: Tensor, rng: int) -> Weights:
 
 
 def judged(weights: Weights, p: Tensor, each: Tensor, batch: int) -> Tensor:
-    """The loss of every model over its p, all with the same seed."""
+    """The loss of every model over its p, on inputs of one seed."""
     x = store.inputs(p, batch=batch, rng=7, low=-1)
     return store.loss(store.absolute, weights, x, p=p, importance=each) / p[:, 0]
 
@@ -65,27 +65,10 @@ def small(p: float, seeds: int, code: str) -> pd.DataFrame:
     return pd.DataFrame({"p": p, "seed": range(seeds), "loss": lost})
 
 
-def neurons(weights: tuple[Tensor, ...]) -> pd.DataFrame:
-    """Of each neuron, scaled to weights of 1 at most: what it holds, and the two it serves best."""
-    W_in, W_out = weights[0], weights[1].T
-    most = W_in.abs().amax(1, keepdim=True)
-    W_in, W_out = W_in / most, W_out * most
-    given = W_in.abs() * W_out  # to its own feature, of 1
-    served = (given > SERVED[0]) & (given < SERVED[1])
-    rows = []
-    for w, out, on in zip(W_in, W_out, served, strict=True):
-        two = (w.abs() * on).topk(2).indices if on.sum() > 1 else torch.tensor([0, 0])
-        (w1, w2), (o1, o2) = w[two].tolist(), out[two].tolist()
-        rows.append(
-            {
-                "primary": int(w.abs().argmax()),
-                "held": int((w.abs() > 0.2).sum()),
-                "served": int(on.sum()),
-                "w ratio": w2 / w1 if on.sum() > 1 else None,
-                "out ratio": o2 / o1 if on.sum() > 1 else None,
-            }
-        )
-    return pd.DataFrame(rows)
+def neurons(W_in: Tensor) -> pd.DataFrame:
+    """Of each neuron the feature of its largest weight, and how many it holds."""
+    size = W_in.abs() / W_in.abs().amax(1, keepdim=True)
+    return pd.DataFrame({"primary": size.argmax(1), "held": (size > HELD).sum(1)})
 
 
 def large(start: str, seed: int, code: str) -> pd.DataFrame:
@@ -93,16 +76,64 @@ def large(start: str, seed: int, code: str) -> pd.DataFrame:
     density = torch.tensor(LARGE).unsqueeze(1).expand(-1, FEATURES).contiguous()
     weights = store.learn(
         store.absolute, begun(start, density, seed), p=density, importance=importance(),
-        steps=3000, rate=3e-3, low=-1, rng=[seed, 3],
+        steps=2000, rate=3e-3, low=-1, rng=[seed, 3],
     )  # fmt: skip
     lost = judged(cast(Weights, weights), density, importance(), 20_000)
     plain = judged(by_hand(density), density, importance(), 20_000)
     tables = []
     for k, p in enumerate(LARGE):
-        each = neurons(tuple(v[k] for v in weights))
+        each = neurons(weights[0][k])
         columns = {"start": start, "seed": seed, "p": p, "loss": float(lost[k])}
         tables.append(each.assign(neuron=range(NEURONS), **columns, plain=float(plain[k])))
     return pd.concat(tables)
+
+
+def shared(weights: Weights) -> pd.DataFrame:
+    """Neurons that serve two features: their two weights, and what the first puts on the second.
+
+    Weights are scaled so that the larger is 1. `leak`: what the neuron alone gives to the second
+    feature when the first is 1 or -1; `left`: what the network gives.
+    """
+    W_in, W_out, _ = weights
+    most = W_in.abs().amax(1, keepdim=True)
+    rows = []
+    for w, out in zip(W_in / most, W_out.T * most, strict=True):
+        given, two = (w.abs() * out).topk(2)
+        if given[1] > SERVED:
+            i, j = two[w[two].abs().argsort(descending=True)].tolist()
+            x = torch.zeros(1, 1, len(w))
+            x[0, 0, i] = w[i].sign()
+            y = store.absolute(x, *(v.unsqueeze(0) for v in weights))
+            ratios = {"w": float(w[j] / w[i]), "out": float(out[j] / out[i])}
+            rows.append(ratios | {"leak": float(out[j] * w[i].abs()), "left": float(y[0, 0, j])})
+    return pd.DataFrame(rows, columns=["w", "out", "leak", "left"])
+
+
+def motifs(p: float, seeds: int, code: str) -> pd.DataFrame:
+    """Six features in eight neurons, which serve four without superposition."""
+    density, each = torch.full((seeds, 6), p), 0.8 ** torch.arange(6.0).unsqueeze(0)
+    weights = store.learn(
+        store.absolute, random(density, 8, 5, 0.5), p=density, importance=each, steps=2500,
+        batch=128, low=-1, rng=[5, 3],
+    )  # fmt: skip
+    lost = judged(cast(Weights, weights), density, each, 8192)
+    plain = float(each[0, 4:].sum()) * (1 / 3 - p / 4)
+    tables = []
+    for k in range(seeds):
+        found = shared(cast(Weights, tuple(v[k] for v in weights)))
+        found.loc[len(found)] = [float("nan")] * 4  # the model itself, that none be missing
+        tables.append(found.assign(p=p, seed=k, loss=float(lost[k]), plain=plain))
+    return pd.concat(tables)
+
+
+def all_motifs(seeds: int) -> pd.DataFrame:
+    """Two densities."""
+    return each_once(motifs, [(p, seeds) for p in (0.1, 0.03)], "")
+
+
+def absolute_motifs() -> pd.DataFrame:
+    """Six absolute values in eight neurons."""
+    return kept("absolute_motifs", all_motifs, long="a minute", seeds=40)
 
 
 def all_small(seeds: int) -> pd.DataFrame:
@@ -122,4 +153,4 @@ def absolute_small() -> pd.DataFrame:
 
 def absolute_large() -> pd.DataFrame:
     """A hundred in 40."""
-    return kept("absolute_large", all_large, long="eight minutes", seeds=3)
+    return kept("absolute_large", all_large, long="eight minutes", seeds=2)
