@@ -15,7 +15,10 @@ from studies.apart import each_once
 PENTAGONS = [*(20.0 ** -np.linspace(0, 1, 10)).round(4).tolist(), 0.01]  # the original's, and one
 BASICS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 GRID = np.geomspace(1, 0.01, 9).round(4).tolist(), np.geomspace(0.1, 10, 9).round(4).tolist()
-UNIFORM = np.geomspace(1, 0.01, 13).round(4).tolist()
+UNIFORM = sorted(
+    [*np.geomspace(1, 0.01, 13).round(4), 0.6, 0.55, 0.4, 0.27, 0.24, 0.19], reverse=True
+)
+DOUBLE = 0.3162, 0.0681, 0.0147
 RATIOS = np.geomspace(0.2, 1, 9).round(3).tolist()
 STORED = 0.5  # norm from which on a feature counts as stored
 
@@ -117,7 +120,8 @@ def pieces(W: Tensor) -> pd.DataFrame:
             {"share": round(s, 2), "features": len(members), "dimensions": rank}
             for s in share[members].tolist()
         ]
-    return pd.DataFrame(rows).value_counts().reset_index(name="count")
+    columns = ["share", "features", "dimensions"]
+    return pd.DataFrame(rows, columns=columns).value_counts().reset_index(name="count")
 
 
 def uniform(T: int, p: float, seeds: int, code: str) -> pd.DataFrame:
@@ -166,7 +170,7 @@ def all_phases(seeds: int) -> pd.DataFrame:
 
 def all_uniform(seeds: int) -> pd.DataFrame:
     """Every density, and some of them with twice as many features."""
-    cells = [(200, p, seeds) for p in UNIFORM] + [(400, p, 1) for p in UNIFORM[3::4]]
+    cells = [(200, float(p), seeds) for p in UNIFORM] + [(400, p, 1) for p in DOUBLE]
     return each_once(uniform, cells, "")
 
 
