@@ -201,6 +201,7 @@ def test_the_same_seed_gives_the_same_weights_and_no_start_is_changed() -> None:
 
 
 P, W, B, ONE = torch.full((1, 3), 0.2), torch.ones(1, 2, 3), torch.zeros(1, 3), torch.ones(1, 3)
+X = torch.ones(1, 4, 3)
 LEARN = {"p": P, "importance": ONE, "steps": 1, "rng": 0}
 WRONG: list[tuple[str, Callable[..., object], tuple[Any, ...], dict[str, Any], list[Any]]] = [
     (
@@ -226,7 +227,16 @@ WRONG: list[tuple[str, Callable[..., object], tuple[Any, ...], dict[str, Any], l
     ("weights", store.learn, (store.stored,), LEARN, [None, [W, B], (W[:0], B), (3, B)]),
     ("model", store.learn, (), {"weights": (W, B), **LEARN}, [None, 3]),
     ("W", store.dimensionality, (), {}, [None, torch.ones(3), W * torch.nan, W.long()]),
-    ("b", store.one_active_loss, (W,), {"importance": ONE}, [None, B / 0]),
+    ("x", store.stored, (), {"W": W, "b": B}, [None, X[0]]),
+    ("W", store.stored_linearly, (X,), {"b": B}, [None, W[0], W[..., :2]]),
+    ("b", store.stored, (X, W), {}, [None, B[0], B[:, :2]]),
+    ("W_in", store.absolute, (X,), {"W_out": W.mT, "b": B}, [None, W[0], W[..., :2]]),
+    ("W_out", store.absolute, (X, W), {"b": B}, [None, W]),
+    ("b", store.absolute, (X, W, W.mT), {}, [None, B[0]]),
+    ("x", store.loss, (store.stored, (W, B)), {"p": P, "importance": ONE}, [X[0], X[..., :2]]),
+    ("importance", store.loss, (store.stored, (W, B), X), {"p": P}, [None, ONE[0]]),
+    ("importance", store.one_active_loss, (W, B), {}, [None, ONE[0], ONE.mT]),
+    ("b", store.one_active_loss, (W,), {"importance": ONE}, [None, B / 0, B[0], B[:, :2]]),
     ("p", store.phase_losses, (), {"importance": 1.0}, [None, -0.1, 1.5]),
     ("importance", store.phase_losses, (), {"p": 0.5}, [None, 0, -1.0]),
 ]

@@ -6,12 +6,13 @@ by side: axis k runs over them.
 
 from collections.abc import Callable
 from math import prod
+from typing import NoReturn
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cisp.arguments import count, function, generator, instance, number, positive, refuse, room
+from cisp.arguments import count, function, generator, instance, number, positive, room, told
 
 Model = Callable[..., Tensor]  # of inputs and weights
 Weights = tuple[Tensor, ...]
@@ -28,6 +29,10 @@ def stored_linearly(
     x: Float[Tensor, "k batch T"], W: Float[Tensor, "k D T"], b: Float[Tensor, "k T"]
 ) -> Float[Tensor, "k batch T"]:
     """Estimates W^T W x + b, without the ReLU."""
+    _fits("x", x, None, None, None)
+    k, _, T = x.shape
+    _fits("W", W, k, None, T)
+    _fits("b", b, k, T)
     return torch.baddbmm(b.unsqueeze(1), x @ W.mT, W)
 
 
@@ -38,13 +43,18 @@ def absolute(
     b: Float[Tensor, "k T"],
 ) -> Float[Tensor, "k batch T"]:
     """Outputs ReLU(W_out ReLU(W_in x) + b) of D neurons, trained to be |x| (C18.6)."""
+    _fits("x", x, None, None, None)
+    k, _, T = x.shape
+    _fits("W_in", W_in, k, None, T)
+    _fits("W_out", W_out, k, T, W_in.shape[1])
+    _fits("b", b, k, T)
     return torch.baddbmm(b.unsqueeze(1), (x @ W_in.mT).relu(), W_out.mT).relu()
 
 
 def start(*shape: int, rng: object) -> Float[Tensor, "..."]:
     """Weights of that shape, normal with variance 2 over the sum of the last two sizes (Xavier)."""
     if len(shape) < 2:
-        refuse("shape", shape, "two sizes or more")
+        _wrong("shape", shape, "two sizes or more")
     sizes = [count("shape", size) for size in shape]
     room("shape", shape, prod(sizes))
     scale = (2 / (sizes[-1] + sizes[-2])) ** 0.5
@@ -80,6 +90,7 @@ def loss(
     """
     _task(model, weights, p)
     _tensor("x", x)
+    _fits("x", x, len(p), None, p.shape[1])
     _importance(importance, p)
     return _loss(model, weights, x, p, importance)
 
@@ -114,7 +125,7 @@ def learn(
 
 def interference(W: Float[Tensor, "... D T"]) -> Float[Tensor, "... T"]:
     """sum over j != i of (W_i . W_j / |W_i|)^2, what others say along feature i; 0 for W_i = 0."""
-    _weights(W)
+    _tensor("W", W, 2)
     G = (W.mT @ W).square()
     size = W.square().sum(-2)
     return (G.sum(-1) / size.clamp(min=torch.finfo(W.dtype).tiny) - size).clamp(min=0)
@@ -125,7 +136,7 @@ def dimensionality(W: Float[Tensor, "... D T"]) -> Float[Tensor, "... T"]:
 
     1 alone, 1/2 in an antipodal pair, 2/5 in a pentagon; 0 for W_i = 0.
     """
-    _weights(W)
+    _tensor("W", W, 2)
     size = W.square().sum(-2)
     return size.square() / (W.mT @ W).square().sum(-1).clamp(min=torch.finfo(W.dtype).tiny)
 
@@ -137,26 +148,25 @@ def one_active_loss(
 
     Each output is a ramp ReLU(g x + h) against c x, c = 1 or 0: a cubic on either side of its kink.
     """
-    _weights(W)
+    _tensor("W", W, 2)
     _tensor("b", b)
+    _fits("b", b, len(W), W.shape[-1])
     _importance(importance, b)
     g, h = W.mT @ W, b.unsqueeze(1)  # [k, j on, t read]
     c = torch.eye(W.shape[-1], dtype=W.dtype)
     kink = (-h / torch.where(g == 0, 1, g)).clamp(0, 1)  # the output is above 0 on one side of it
     lower = torch.where(g > 0, kink, 0)
     upper = torch.where(g < 0, kink, torch.where((g == 0) & (h <= 0), 0, 1))
-    missed = c * (1 - (upper**3 - lower**3)) / 3  # where the output is 0
-    s = g - c
-    read = s**2 * _power(lower, upper, 3) + 2 * s * h * _power(lower, upper, 2)
-    return ((read + h**2 * (upper - lower) + missed) * importance.unsqueeze(1)).sum(2)
+    area, moment, cube = ((upper**k - lower**k) / k for k in (1, 2, 3))  # of 1, x, x^2 under it
+    error = (g - c) ** 2 * cube + 2 * (g - c) * h * moment + h**2 * area + c * (1 / 3 - cube)
+    return (error * importance.unsqueeze(1)).sum(2)
 
 
 def phase_losses(*, p: float | int, importance: float | int) -> dict[str, float]:
     """Losses of ways to keep T features in T - 1 dimensions, importance of the last other than 1.
 
     Equation C18.5. One feature is left out, its bias at its mean p/2; or two are antipodal, exact
-    unless both are on, when both lose the smaller. "pair of others" needs T = 3. What biases
-    could do beyond is not counted.
+    unless both are on, when both lose the smaller. "pair of others" needs T = 3.
     """
     number("p", p, low=0, high=1), positive("importance", importance)
     out = p / 3 - p**2 / 4
@@ -188,52 +198,54 @@ def _loss(model: Model, weights: Weights, x: Tensor, p: Tensor, importance: Tens
     return nothing * silent + (1 - nothing) * errors
 
 
-def _power(lower: Tensor, upper: Tensor, k: int) -> Tensor:
-    """The integral of x^(k-1)."""
-    return (upper**k - lower**k) / k
-
-
 def _torch(rng: object) -> torch.Generator:
     """A generator of torch, seeded from a seed or a generator of numpy."""
     return torch.Generator().manual_seed(int(generator(rng).integers(2**62)))
 
 
-def _tensor(name: str, value: object) -> None:
-    """Raise ValueError unless the value is a finite real tensor."""
+def _wrong(name: str, value: object, allowed: str) -> NoReturn:
+    """Raise the ValueError that names the argument, its value and what is allowed."""
+    raise ValueError(f"{name}={told(value)} is not allowed; {name} must be {allowed}")
+
+
+def _tensor(name: str, value: object, axes: int = 0) -> None:
+    """Raise ValueError unless the value is a finite real tensor of so many axes."""
     instance(name, value, Tensor)
     assert isinstance(value, Tensor)
-    if not value.is_floating_point() or not value.isfinite().all():
-        refuse(name, value, "a tensor of finite numbers")
+    if not value.is_floating_point() or not value.isfinite().all() or value.ndim < axes:
+        _wrong(name, value, f"a tensor of finite numbers with {axes} axes or more")
 
 
-def _weights(W: object) -> None:
-    _tensor("W", W)
-    assert isinstance(W, Tensor)
-    if W.ndim < 2 or not W.numel():
-        refuse("W", W, "of shape (..., D, T)")
+def _fits(name: str, value: object, *shape: int | None) -> None:
+    """Raise ValueError unless the value is a tensor of that shape; None is any size."""
+    instance(name, value, Tensor)
+    assert isinstance(value, Tensor)
+    own = tuple(value.shape)
+    if len(own) != len(shape) or any(a not in (None, b) for a, b in zip(shape, own, strict=True)):
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} has shape {own}; it must be ({wanted})")
 
 
-def _density(p: object) -> None:
+def _density(p: Tensor) -> None:
     """Raise ValueError unless p is (k, T), of probabilities, some of them above 0 in each row."""
     _tensor("p", p)
-    assert isinstance(p, Tensor)
     if p.ndim != 2 or not ((p >= 0) & (p <= 1)).all() or not (p > 0).any(1).all():
-        refuse("p", p, "of shape (k, T), with entries in 0..1, some above 0 in each row")
+        _wrong("p", p, "of shape (k, T), with entries in 0..1, some above 0 in each row")
 
 
-def _importance(value: object, like: Tensor) -> None:
+def _importance(value: Tensor, like: Tensor) -> None:
     """Raise ValueError unless there is one for each feature, in each model or in all."""
     _tensor("importance", value)
-    assert isinstance(value, Tensor)
     k, T = like.shape
     if value.shape not in {(k, T), (1, T)}:
-        refuse("importance", value, f"of shape ({k}, {T}) or (1, {T})")
+        _wrong("importance", value, f"of shape ({k}, {T}) or (1, {T})")
 
 
 def _task(model: object, weights: object, p: Tensor) -> None:
     """Raise ValueError unless there is a function, with weights for each row of p."""
     function("model", model)
     _density(p)
-    ours = isinstance(weights, tuple) and all(isinstance(each, Tensor) for each in weights)
-    if not ours or any(each.shape[:1] != p.shape[:1] for each in weights):  # type: ignore[attr-defined]
-        refuse("weights", weights, f"a tuple of tensors of shape ({len(p)}, ...), as p has rows")
+    if not isinstance(weights, tuple) or any(
+        not isinstance(each, Tensor) or each.shape[:1] != p.shape[:1] for each in weights
+    ):
+        _wrong("weights", weights, f"a tuple of tensors of shape ({len(p)}, ...), as p has rows")
