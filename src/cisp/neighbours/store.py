@@ -85,8 +85,7 @@ def loss(
 ) -> Float[Tensor, " k"]:
     """E sum_t I_t (|x_t| - x_hat_t)^2 of each model, estimated from `inputs` x (C18.2).
 
-    An input of zeros comes with its exact weight, the product of 1 - p. For inputs in [0, 1] the
-    goal |x| is x itself.
+    An input of zeros comes with its exact weight. For inputs in [0, 1] the goal |x| is x itself.
     """
     _task(model, weights, p)
     _tensor("x", x)
