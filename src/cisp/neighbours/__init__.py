@@ -1,1 +1,3 @@
 """The neighbours: four systems that ask the same question, each a small module of its own."""
+
+from cisp.neighbours import store as store
