@@ -87,6 +87,15 @@ def recomputed(*_: object, **__: object) -> None:
         ("sorting", "sorting_heads", 5 * 2 * 51),
         ("sorting", "sorting_noised", 6 * 2 * 6),
         ("sorting", "sorting_narrow", 4 * 2 * 6),
+        ("store", "store_pentagons", 11 * 100),
+        ("store", "store_hexagons", 2 * 40),
+        ("store", "store_perturbed", 9 * 3),
+        ("store", "store_phases", 2 * 9 * 9),
+        ("store", "store_basics", 7 * 2 * 5 * 20),
+        ("store", "store_uniform", 231),
+        ("store_absolute", "absolute_small", 4 * 100),
+        ("store_absolute", "absolute_motifs", 289 + 2 * 40),  # neurons that serve two, and models
+        ("store_absolute", "absolute_large", 5 * 3 * 2 * 40),
     ],
 )
 def test_the_kept_tables_are_of_this_code(

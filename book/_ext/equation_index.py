@@ -2,8 +2,8 @@
 
 import csv
 import re
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from docutils import nodes
@@ -48,10 +48,7 @@ def _row(row: dict[str, str]) -> str:
 
 def _purpose(code: str) -> str:
     """The first line of a docstring, which says what the function returns."""
-    room, *path = code.removeprefix("cisp.").split(".")
-    found: Any = import_module(f"cisp.{room}")
-    for name in path:
-        found = getattr(found, name)
+    found = resolve_name(f"cisp.{code.removeprefix('cisp.')}")
     return (found.__doc__ or "").split("\n")[0].rstrip(".").replace("|", "\\|")
 
 

@@ -27,6 +27,15 @@ from studies.perturbed import perturbed_moved, perturbed_walked
 from studies.redundancy import redundancy_predicted
 from studies.rewritten import apart_rewritten
 from studies.sorting import sorting_heads, sorting_narrow, sorting_noised, sorting_watched
+from studies.store import (
+    store_basics,
+    store_hexagons,
+    store_pentagons,
+    store_perturbed,
+    store_phases,
+    store_uniform,
+)
+from studies.store_absolute import absolute_large, absolute_motifs, absolute_small
 from studies.stored import stored_widths
 from studies.two_truths import apart_truths
 
@@ -63,6 +72,15 @@ ALL = (
     sorting_heads,
     sorting_noised,
     sorting_narrow,
+    store_pentagons,
+    store_hexagons,
+    store_perturbed,
+    store_phases,
+    store_basics,
+    store_uniform,
+    absolute_small,
+    absolute_motifs,
+    absolute_large,
 )
 
 
