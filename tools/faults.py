@@ -1,0 +1,165 @@
+"""Small faults in src/cisp, one at a time, drawn from a seed."""
+
+import ast
+import random
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent.parent / "src" / "cisp"
+EACH = 4  # faults in a module, at least
+OUTSIDE = {"plots", "__init__"}  # arrays in, axes out; names only
+# Faults that change nothing that could be seen, read one by one: module, line and fault, and why.
+EQUAL: dict[tuple[str, str, str], str] = {}
+
+COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt},
+    **{ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is},
+    **{ast.In: ast.NotIn, ast.NotIn: ast.In},
+}
+ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
+    **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
+    **{ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult, ast.MatMult: ast.Add},
+    **{ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd},
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault: a module, the place of its node in a walk of the tree, what becomes of it."""
+
+    module: str
+    place: int
+    line: int
+    text: str
+    owner: str
+    says: str
+    within: str  # module:line of the statement that reaches it, empty if it runs at import
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """All faults of a module, in order."""
+    source = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+    tree, lines = ast.parse(source), source.splitlines()
+    owners = {
+        id(inner): node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        for inner in ast.walk(node)
+    }
+    idle, within = _idle(tree), _within(tree)
+    for place, node in enumerate(ast.walk(tree)):
+        if id(node) in idle:
+            continue
+        changed = _changed(node)
+        if changed is not None:
+            says = "  ->  ".join(_on_one_line(each) for each in (node, changed))
+            line: int = getattr(node, "lineno")  # noqa: B009  # all that change have one
+            reached = f"{module}:{within[id(node)]}" if id(node) in within else ""
+            owner = owners.get(id(node), "")
+            yield Mutant(module, place, line, lines[line - 1].strip(), owner, says, reached)
+
+
+def _within(tree: ast.AST) -> dict[int, int]:
+    """Of each node in a function the line of its statement; of its defaults, of the first one."""
+    found: dict[int, int] = {}
+    for function in ast.walk(tree):  # the outer before the inner
+        if isinstance(function, ast.FunctionDef):
+            body = function.body[ast.get_docstring(function) is not None :] or function.body
+            for node in ast.walk(function):
+                found.setdefault(id(node), body[0].lineno)
+            for statement in ast.walk(function):
+                if isinstance(statement, ast.stmt) and statement is not function:
+                    found.update((id(node), statement.lineno) for node in ast.walk(statement))
+    return found
+
+
+def _on_one_line(node: ast.AST) -> str:
+    return " ".join(ast.unparse(node).split())[:90]
+
+
+def _changed(node: ast.AST) -> ast.AST | None:
+    """The node with one fault, or None if there is none for its kind."""
+    new = deepcopy(node)
+    match new:
+        case ast.Compare(ops=[op, *_]) if type(op) in COMPARE:
+            new.ops[0] = COMPARE[type(op)]()
+        case ast.BinOp(op=op) if type(op) in ARITHMETIC:
+            new.op = ARITHMETIC[type(op)]()
+        case ast.AugAssign(op=op) if type(op) in ARITHMETIC:
+            new.op = ARITHMETIC[type(op)]()
+        case ast.BoolOp(op=ast.And()):
+            new.op = ast.Or()
+        case ast.BoolOp(op=ast.Or()):
+            new.op = ast.And()
+        case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert()):
+            return new.operand
+        case ast.IfExp():
+            new.body, new.orelse = new.orelse, new.body
+        case ast.Constant(value=bool()):
+            new.value = not new.value
+        case ast.Constant(value=int(number)):
+            new.value = number + 1
+        case ast.Constant(value=float(number)):
+            new.value = 2 * number or 1.0
+        case ast.Expr(value=ast.Call() | ast.Tuple()):
+            return ast.Pass()  # a check, or a change, that is left out
+        case _:
+            return None
+    return new
+
+
+def _idle(tree: ast.AST) -> set[int]:
+    """Nodes that say nothing a test could see: annotations, messages, doctests, imports."""
+    found: set[int] = set()
+    for node in ast.walk(tree):
+        skipped: list[ast.AST | None] = []
+        match node:
+            case ast.FunctionDef():
+                every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                skipped = [node.returns, *(a.annotation for a in every)]
+            case ast.AnnAssign():
+                skipped = [node.annotation]
+            case ast.JoinedStr() | ast.Import() | ast.ImportFrom() | ast.Assert():
+                skipped = [node]
+            case ast.Assign(value=ast.Subscript(value=ast.Name(id="Float" | "Int" | "Num"))):
+                skipped = [node]
+            case ast.Assign(value=value) if "Tensor" in ast.unparse(value) and "[" in ast.unparse(
+                value
+            ):
+                skipped = [node]  # a type
+        found |= {id(inner) for each in skipped if each for inner in ast.walk(each)}
+    return found
+
+
+def mutated(mutant: Mutant) -> str:
+    """The module's source with the fault."""
+    tree = ast.parse((PACKAGE / f"{mutant.module}.py").read_text(encoding="utf-8"))
+    wanted = [*ast.walk(tree)][mutant.place]
+    changed = _changed(wanted)
+    assert changed is not None
+
+    class Plant(ast.NodeTransformer):
+        def visit(self, node: ast.AST) -> Any:
+            return changed if node is wanted else self.generic_visit(node)
+
+    return ast.unparse(ast.fix_missing_locations(Plant().visit(tree)))
+
+
+def drawn(draw: int, seed: int) -> list[Mutant]:
+    """At least EACH faults of every module, and others; what one module gives, none other moves."""
+    first, rest = [], []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        room = path.relative_to(PACKAGE).with_suffix("").as_posix()
+        if path.stem not in OUTSIDE:
+            every = list(mutants(room))
+            random.Random(f"{seed} {room}").shuffle(every)
+            first += every[:EACH]
+            rest += every[EACH:]
+    rng = random.Random(seed)
+    rng.shuffle(rest)
+    chosen = first + rest[: max(draw - len(first), 0)]
+    rng.shuffle(chosen)
+    return chosen
