@@ -2,6 +2,7 @@
 
 import ast
 import random
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -74,6 +75,63 @@ def _within(tree: ast.AST) -> dict[int, int]:
                 if isinstance(statement, ast.stmt) and statement is not function:
                     found.update((id(node), statement.lineno) for node in ast.walk(statement))
     return found
+
+
+def statements(mutant: Mutant) -> set[str]:
+    """The statement (module:line) that holds the fault, or all those of functions that name it."""
+    if mutant.within:
+        return {mutant.within}
+    rooms = {
+        path.relative_to(PACKAGE).with_suffix("").as_posix(): ast.parse(
+            path.read_text(encoding="utf-8")
+        ).body
+        for path in PACKAGE.rglob("*.py")
+    }
+    last = max(
+        (d for d in rooms[mutant.module] if d.lineno <= mutant.line or _decorated(d, mutant.line)),
+        key=lambda d: d.lineno,
+    )
+    names, defined = (
+        {*_defined(last)},
+        [(_defined(d), _words(d)) for r in rooms.values() for d in r],
+    )
+    while more := {n for new, words in defined if words & names for n in new} - names:
+        names |= more
+    found: set[str] = set()
+    for room, body in rooms.items():
+        for d in body:
+            for function in (f for f in ast.walk(d) if isinstance(f, ast.FunctionDef)):
+                if names & {*re.findall(r"\w+", ast.unparse(function)), *_defined(d)}:
+                    inner = (s for s in ast.walk(function) if isinstance(s, ast.stmt))
+                    found |= {f"{room}:{s.lineno}" for s in inner}
+    return found
+
+
+def _decorated(node: ast.stmt, line: int) -> bool:
+    return any(d.lineno <= line for d in getattr(node, "decorator_list", []))
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """What a statement at import defines, functions aside."""
+    match node:
+        case ast.ClassDef(name=name):
+            return [name]
+        case ast.Assign(targets=targets):
+            return [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return [name]
+    return []
+
+
+def _words(node: ast.stmt) -> set[str]:
+    """The words of a statement at import, functions aside."""
+    if isinstance(node, ast.ClassDef):
+        body = [x for x in node.body if not isinstance(x, ast.FunctionDef)]
+        outside: list[ast.AST] = [*body, *node.bases, *node.decorator_list]
+        return {w for each in outside for w in re.findall(r"\w+", ast.unparse(each))}
+    if isinstance(node, ast.FunctionDef | ast.Import | ast.ImportFrom):
+        return set()
+    return {*re.findall(r"\w+", ast.unparse(node))}
 
 
 def _on_one_line(node: ast.AST) -> str:

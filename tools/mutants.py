@@ -25,7 +25,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from faults import EQUAL, PACKAGE, Mutant, drawn, mutated
+from faults import EQUAL, PACKAGE, Mutant, drawn, mutated, statements
 from reached import ROOT, Watch, forked, imported, package, reach, ready, run
 
 MORE, SPARE = 5, 20  # a run may take so many times what it should, and seconds on top
@@ -35,16 +35,15 @@ LONG = 1800  # processor seconds for all tests of a file, on the first run
 def plan(mutant: Mutant, reached: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
     """For each test file the tests that can see the fault, by cost; the nearest file first."""
     found: dict[str, dict[str, float]] = {}
+    holds = statements(mutant)
     for file, known in reached.items():
-        places = {number for number, name in enumerate(known["names"]) if name == mutant.within}
+        places = {number for number, name in enumerate(known["names"]) if name in holds}
         well = {t: each for t, each in known["tests"].items() if t not in known["failed"]}
         order = {t: cost for t, (cost, hits) in well.items() if places & {*hits}}
-        if not mutant.within:  # at import
-            order = {t: cost for t, (cost, _) in well.items()}
         if order:
             found[file] = order
     if not found:  # what only another process reaches, if any
-        owner = re.compile(rf"\b{mutant.owner or mutant.module}\b")
+        owner = re.compile(rf"\b{mutant.owner or Path(mutant.module).stem}\b")
         for file, known in reached.items():
             if owner.search((ROOT / file).read_text(encoding="utf-8")):
                 found[file] = {t: cost for t, (cost, _) in known["tests"].items()}
