@@ -157,6 +157,7 @@ def run(file: str, folder: Path, watch: Watch, first: bool) -> None:
     where = ROOT / file if file.startswith("tests") else folder / file.removeprefix("src/")
     options = ["-q", "--tb=line", "--no-header", "-p", "no:cacheprovider", "-p", "no:nbval"]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is imported by now
+    options += ["-W", "ignore:data/"]  # that a kept table is of other code says nothing here
     options += ["-p", "no:xdist", "-o", "addopts=--doctest-modules", "--rootdir", str(ROOT)]
     done = pytest.main([*options, *["-x"] * first, str(where)], plugins=[watch])
     assert done not in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
