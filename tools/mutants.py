@@ -59,13 +59,20 @@ def tried(file: str, folder: Path, order: dict[str, float], known: set[str]) -> 
 
 
 def judged(
-    mutant: Mutant, reached: dict[str, dict[str, Any]], passed: dict[str, str], seconds: float
+    mutant: Mutant,
+    reached: dict[str, dict[str, Any]],
+    passed: dict[str, str],
+    seconds: float,
+    plain: Path,
 ) -> dict[str, Any]:
     """The verdict, by which test, the processor seconds, and the files that saw nothing."""
     with tempfile.TemporaryDirectory() as name:
         folder, log = Path(name), Path(name, "log")
-        package(folder)
-        (folder / "cisp" / f"{mutant.module}.py").write_text(mutated(mutant), encoding="utf-8")
+        package(folder, plain / "cisp")
+        path = folder / "cisp" / f"{mutant.module}.py"
+        path.write_text(mutated(mutant), encoding="utf-8")
+        for old in path.parent.glob(f"__pycache__/{path.stem}.*"):
+            old.unlink()  # it may be as old, and as long, as the fault
         work = partial(_judged, mutant, reached, passed, seconds, folder)
         found, cost, over = forked(work, log, 2 * seconds + 60)
         if found is None:
@@ -151,8 +158,9 @@ def main() -> None:
     given = options.parse_args()
     end = time.monotonic() + 60 * given.minutes
     ready()
-    reached = dict(reach(given.kept, LONG))
-    rows, kept = dict[str, dict[str, Any]](), given.kept / "verdicts.jsonl"
+    folder: Path = given.kept.resolve()
+    reached = dict(reach(folder, LONG))
+    rows, kept = dict[str, dict[str, Any]](), folder / "verdicts.jsonl"
     if kept.exists():
         for line in kept.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
@@ -167,7 +175,10 @@ def main() -> None:
         if why := EQUAL.get((mutant.module, mutant.text, mutant.says)):
             rows[name(mutant)] = {**before, "verdict": "equal", "by": why}
         elif (again or before["verdict"] == "not run") and time.monotonic() < end:
-            row = {"name": name(mutant), **judged(mutant, reached, passed, given.seconds)}
+            row = {
+                "name": name(mutant),
+                **judged(mutant, reached, passed, given.seconds, folder / "plain"),
+            }
             rows[name(mutant)] = row
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

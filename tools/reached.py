@@ -30,7 +30,7 @@ ELSEWHERE = "_reached = getattr(__import__('builtins'), '_reached', int)"
 BYTES = 12 * 2**30  # address space of one run: a fault may ask for any array
 # Tests of pages, of files kept beside them, of the environment: not of the package.
 BESIDE = {"browser", "explorer", "pages", "kept", "book_map", "ledger", "errata", "contracts"}
-BESIDE |= {"environment", "encodings", "cuda", "prints", "annotations", "inside"}
+BESIDE |= {"run_ahead", "environment", "encodings", "cuda", "prints", "annotations", "inside"}
 
 
 @dataclass(eq=False)
@@ -133,16 +133,16 @@ def ready() -> None:
     torch.set_num_threads(1)
 
 
-def package(folder: Path) -> None:
+def package(folder: Path, source: Path = PACKAGE) -> None:
     """A copy of the package, to be imported instead of it."""
-    shutil.copytree(PACKAGE, folder / "cisp", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(source, folder / "cisp")
 
 
-def imported(folder: Path) -> None:
-    """Import the copy as the tests do, its types checked."""
+def imported(folder: Path, compiled: bool = False) -> bool:
+    """Import the copy as the tests do, its types checked; leave it compiled if asked."""
     from jaxtyping import install_import_hook
 
-    sys.dont_write_bytecode = True  # a copy may differ from the last within its clock tick
+    sys.dont_write_bytecode = not compiled
     sys.path.insert(0, str(folder))
     os.environ["PYTHONPATH"] = str(folder)
     install_import_hook("cisp", "beartype.beartype")
@@ -150,6 +150,7 @@ def imported(folder: Path) -> None:
 
     assert str(folder) in str(cisp.__file__)
     sys.dont_write_bytecode = False
+    return True
 
 
 def run(file: str, folder: Path, watch: Watch, first: bool) -> None:
@@ -264,8 +265,10 @@ def reach(kept: Path, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
     shutil.rmtree(folder, ignore_errors=True)
     package(folder)
     names = mark(folder)
-    shutil.rmtree(kept / "plain", ignore_errors=True)
-    package(kept / "plain")
+    plain = kept / "plain"
+    shutil.rmtree(plain, ignore_errors=True)
+    package(plain)
+    forked(partial(imported, plain, compiled=True), kept / "plain.log", seconds)
     sources = sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         sources.update(path.read_bytes())
@@ -279,8 +282,8 @@ def reach(kept: Path, seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
             found, cost, over = forked(work, where.with_suffix(".log"), seconds)
             found = found or {"tests": {}, "failed": ["over" if over else "died"]}
             if found["failed"]:  # is it the marks?
-                plain = partial(unmarked, file, kept / "plain", found)
-                found["failed"] = forked(plain, where.with_suffix(".log"), seconds)[0]
+                again = partial(unmarked, file, plain, found)
+                found["failed"] = forked(again, where.with_suffix(".log"), seconds)[0]
             found.update(digest=digest.hexdigest(), cost=cost, names=names)
             where.write_text(json.dumps(found), encoding="utf-8")
             told = f"{len(found['tests'])} tests, {len(found['failed'])} fail"
