@@ -169,9 +169,9 @@ def main() -> None:
     for mutant in chosen:
         before = rows.get(name(mutant), {"verdict": "not run", "passed": {}})
         passed = {f: d for f, d in before["passed"].items() if reached[f]["digest"] == d}
-        again = before["verdict"] != "killed" and [
-            f for f in plan(mutant, reached) if f not in passed
-        ]
+        again = before["verdict"] in ("survived", "undecided") and (
+            plan(mutant, reached).keys() - passed
+        )
         if why := EQUAL.get((mutant.module, mutant.text, mutant.says)):
             rows[name(mutant)] = {**before, "verdict": "equal", "by": why}
         elif (again or before["verdict"] == "not run") and time.monotonic() < end:

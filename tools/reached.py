@@ -7,6 +7,7 @@ that of its children, so that other work on the machine changes no verdict.
 
 import ast
 import builtins
+import gc
 import json
 import os
 import resource
@@ -173,6 +174,7 @@ def forked(work: Callable[[], object], log: Path, seconds: float) -> tuple[Any, 
     result = log.with_suffix(".result")
     result.unlink(missing_ok=True)
     start = time.monotonic()
+    gc.freeze()  # what is there now stays: a collection in the child would copy all its pages
     child = os.fork()
     if not child:
         os.setpgid(0, 0)
