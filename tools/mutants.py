@@ -97,7 +97,7 @@ def _judged(
         digest, known = reached[file]["digest"], {*reached[file]["tests"]}
         if passed.get(file) != digest:
             usual = sum(order.values())
-            if usual > seconds:
+            if seconds < 1:
                 return {"verdict": "undecided", "by": file, "passed": seen}
             work, allowed = partial(tried, file, folder, order, known), MORE * usual + SPARE
             failed, cost, over = forked(work, folder / "file.log", min(allowed, seconds))
