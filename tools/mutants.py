@@ -166,7 +166,7 @@ def main() -> None:
             row = json.loads(line)
             rows[row["name"]] = row
     chosen = [m for m in drawn(given.draw, given.seed) if re.match(given.only, where(m))]
-    for mutant in chosen:
+    for mutant in sorted(chosen, key=lambda mutant: name(mutant) in rows):  # new ones first
         before = rows.get(name(mutant), {"verdict": "not run", "passed": {}})
         passed = {f: d for f, d in before["passed"].items() if reached[f]["digest"] == d}
         again = before["verdict"] in ("survived", "undecided") and (
