@@ -96,14 +96,6 @@ def test_streams_go_on_and_repeat_with_their_seed() -> None:
     assert not torch.equal(found[0][0], found[0][1])
 
 
-def test_the_seed_is_0_unless_it_is_given() -> None:
-    one = Testbed(apart(), z=1, layer=1)
-    for given, seed in (({}, 0), ({"rng": 1}, 1)):
-        expected = one.sample(batch=5, rng=seed).activations
-        for found in (one.stream(batch=5, **given), iter(one.dataset(batch=5, **given))):
-            assert torch.equal(next(found).activations, expected)
-
-
 def test_a_loader_takes_the_stream_and_its_workers_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     data = Testbed(apart(), z=1, layer=1).dataset(batch=5)
     first = next(iter(DataLoader(data, batch_size=None)))
