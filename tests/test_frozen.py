@@ -119,6 +119,7 @@ def test_the_shell_lists_and_exports(tmp_path: Path, capsys: pytest.CaptureFixtu
     subprocess.run(command, check=True, timeout=300)
     assert {p.name for p in folder.iterdir()} >= {"config.json", "model.safetensors", "truth.npz"}
     for given, says in (
+        ([], "required: command"),
         (["export", "none", str(tmp_path / "x")], "invalid choice: 'none'"),
         (["export", "side-by-side-250", str(folder)], "is not empty"),
     ):
