@@ -31,7 +31,7 @@ EQUAL: dict[tuple[str, str, str], str] = {
     ): "what is left to share out is either far more, or the rounding of a sum",
     (
         "testbed/export",
-        '(folder / "config.json").write_text(json.dumps(config, indent=1) + "\\n", encoding="utf-8")',
+        '(folder / "config.json").write_text(json.dumps(config, indent=1) + "\\n", encodin',
         "1  ->  2",
     ): "the same JSON with other white space",
     (
@@ -86,7 +86,7 @@ def mutants(module: str) -> Iterator[Mutant]:
             line: int = getattr(node, "lineno")  # noqa: B009  # all that change have one
             reached = f"{module}:{within[id(node)]}" if id(node) in within else ""
             owner = owners.get(id(node), "")
-            yield Mutant(module, place, line, lines[line - 1].strip(), owner, says, reached)
+            yield Mutant(module, place, line, lines[line - 1].strip()[:80], owner, says, reached)
 
 
 def _within(tree: ast.AST) -> dict[int, int]:
