@@ -269,6 +269,12 @@ cisp.sweep([{CELL} | dict(seed=seed) for seed in range(4)], run=run, memory=memo
     assert len(cells.starts(folder)) == 4
 
 
+def test_a_cluster_has_the_ten_minutes_that_are_promised() -> None:
+    sweep([CELL])
+    assert cisp.sweeps.PATIENCE == 10 * 60
+    assert "for ten minutes" in str(sweep.__doc__)
+
+
 def test_a_cluster_whose_workers_are_all_gone_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,11 @@ EQUAL: dict[tuple[str, str, str], str] = {
         "1  ->  2",
     ): "the same JSON with other white space",
     (
+        "testbed/bed",
+        "marks = torch.zeros(len(self.active), T + 1, dtype=torch.bool, device=self.activ",
+        "1  ->  2",
+    ): "columns from T on are cut off",
+    (
         "theory/critical",
         "cost[cost > a + 1e-12] = inf  # not one of them in a wide network",
         "1e-12  ->  2e-12",
