@@ -40,6 +40,16 @@ EQUAL: dict[tuple[str, str, str], str] = {
         "1  ->  2",
     ): "columns from T on are cut off",
     (
+        "testbed/scores",
+        "found.append(u[:, (s > 1e-3).nonzero().flatten()[:r]])",
+        "s > 0.001  ->  s >= 0.001",
+    ): "no singular value is the threshold to its last bit",
+    (
+        "inputs",
+        "@dataclass(frozen=True)",
+        "True  ->  False",
+    ): "a class of the module's own, which nothing assigns to and nothing hashes",
+    (
         "theory/critical",
         "cost[cost > a + 1e-12] = inf  # not one of them in a wide network",
         "1e-12  ->  2e-12",

@@ -78,6 +78,9 @@ def judged(
         if found is None:
             assert over, log.read_text(encoding="utf-8")
             found = {"verdict": "killed", "by": "at import: without end", "passed": {}}
+        if "at import" in found["by"]:  # is it the fault?
+            whole, _, _ = forked(partial(imported, plain), log, LONG)
+            assert whole, f"what was not changed is not imported: {log.read_text(encoding='utf-8')}"
         return {**found, "seconds": cost}
 
 
