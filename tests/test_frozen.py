@@ -88,6 +88,7 @@ def test_an_export_is_model_sample_and_truth_in_plain_files(tmp_path: Path) -> N
     export(bed, tmp_path, samples=40)
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert set(config["files"]) | {"config.json"} == {p.name for p in tmp_path.iterdir()}
+    assert config["z"] == {"0": 0.2, "2": 0.8}
     D, L = config["D"], config["L"]
     model = nn.Sequential(*(m for _ in range(L) for m in (nn.Linear(D, D), nn.ReLU())))
     model.load_state_dict(load_file(tmp_path / "model.safetensors"))

@@ -50,6 +50,11 @@ EQUAL: dict[tuple[str, str, str], str] = {
         "True  ->  False",
     ): "a class of the module's own, which nothing assigns to and nothing hashes",
     (
+        "remembered",
+        'f"the result kept for {numbers} was changed; it is made again", stacklevel=2',
+        "2  ->  3",
+    ): "the warning names one line of joblib, which calls, or another",
+    (
         "theory/critical",
         "cost[cost > a + 1e-12] = inf  # not one of them in a wide network",
         "1e-12  ->  2e-12",
