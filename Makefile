@@ -8,7 +8,7 @@ ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 .PHONY: book test browser pdf lab bench studies refresh clean
 
 book: $(READY)  ## the HTML book, every chapter executed, warnings fatal
-	$(BIN)/jupyter-book build . --all -W -n --keep-going
+	JOBS=$(JOBS) OMP_NUM_THREADS=1 $(BIN)/jupyter-book build . --all -W -n --keep-going
 
 test: $(READY)  ## lint, types, import contracts, tests, every chapter against its stored outputs
 	$(BIN)/ruff check .
@@ -18,7 +18,7 @@ test: $(READY)  ## lint, types, import contracts, tests, every chapter against i
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 browser: $(READY)  ## the built book in Chromium: links, requests, formulas, contrast, phones
-	BROWSER=required $(BIN)/python -m pytest -n $(JOBS) tests/test_browser.py tests/test_explorer.py
+	BROWSER=required $(BIN)/python -m pytest -n $(JOBS) --dist=worksteal tests/test_browser.py tests/test_explorer.py
 
 pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
 	PYTHONPATH=tests $(BIN)/python tools/pdf.py

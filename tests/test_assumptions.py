@@ -207,6 +207,10 @@ def test_a_relu_that_is_off_passes_no_noise() -> None:
                         input_map=torch.zeros(2, 1), L=2)  # fmt: skip
     assert noise_is_not_amplified(on, keep_indicator=False).margin == pytest.approx(3)
     assert noise_is_not_amplified(off, keep_indicator=False).margin == pytest.approx(1)
+    # it is silent towards others, not they towards it: (0, 3) is what it would pass on
+    w = torch.tensor([[[0, 3.0], [0, 1]]]).repeat(4, 1, 1)
+    deaf = SmallCircuits(w=w, b=off.b, input_mean=off.input_mean, input_map=off.input_map, L=2)
+    assert noise_is_not_amplified(deaf, keep_indicator=False).margin == pytest.approx(1)
 
 
 def test_weights_by_layer_are_checked_as_weights_of_all_layers_are() -> None:

@@ -764,6 +764,12 @@ TOO_LARGE: dict[str, tuple[Callable[[], object], str]] = {
     "starts": (lambda: worst(starts=10**30), "starts"),
     "layers to predict": (lambda: predict(L=10**9), "L"),
     "positions to predict": (lambda: predict(D=4 * 10**10), "n"),
+    "positions where circuits join": (
+        lambda: cisp.theory.derived_extrinsic_active(
+            np.arange(6).reshape(2, 3), n=10**6, z=2, layer=2
+        ),
+        "n",
+    ),
     "circuits on an entry": (lambda: cisp.theory.derived_noise_return(T=10**9, n=250, S=6), "T"),
 }
 

@@ -88,6 +88,7 @@ def test_an_export_is_model_sample_and_truth_in_plain_files(tmp_path: Path) -> N
     export(bed, tmp_path, samples=40)
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert set(config["files"]) | {"config.json"} == {p.name for p in tmp_path.iterdir()}
+    assert config["z"] == {"0": 0.2, "2": 0.8}
     D, L = config["D"], config["L"]
     model = nn.Sequential(*(m for _ in range(L) for m in (nn.Linear(D, D), nn.ReLU())))
     model.load_state_dict(load_file(tmp_path / "model.safetensors"))
@@ -119,6 +120,7 @@ def test_the_shell_lists_and_exports(tmp_path: Path, capsys: pytest.CaptureFixtu
     subprocess.run(command, check=True, timeout=300)
     assert {p.name for p in folder.iterdir()} >= {"config.json", "model.safetensors", "truth.npz"}
     for given, says in (
+        ([], "required: command"),
         (["export", "none", str(tmp_path / "x")], "invalid choice: 'none'"),
         (["export", "side-by-side-250", str(folder)], "is not empty"),
     ):

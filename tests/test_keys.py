@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -71,8 +72,10 @@ EQUAL: dict[str, Callable[[int], Any]] = {
     "conjugate": lambda k: torch.tensor([1j + k]).conj(),
     "array": lambda k: np.arange(4.0) + k,
     "every second": lambda k: np.arange(8.0)[k::2],
-    "objects": lambda k: np.array([k, "a"], dtype=object),
+    "objects": lambda k: np.array([{"of": [k]}, "a"], dtype=object),
     "number": lambda k: (np.int64(k), 1.5, None, True, "a", b"b", 2j),
+    "queue": lambda k: deque([k, 2]),
+    "ordered": lambda k: OrderedDict(a=k),
     "mapping": lambda k: {"a": k, "b": {1, 2, k + 3}},
     "table": lambda k: pd.DataFrame({"a": [1, k], "b": ["x", "y"]}),
     "generator": lambda k: np.random.default_rng(k),

@@ -103,3 +103,12 @@ def test_the_mean_squared_error_of_active_circuits_is_over_inputs_and_circuits()
         for name, delta in errors(network, A, a, active, layer).items():
             squares = [delta[k, t] @ delta[k, t] for k, row in enumerate(active) for t in row]
             assert_equal(found[name][layer - 1], torch.stack(squares).mean())
+
+
+def test_a_network_of_one_layer_has_one_mean_squared_error() -> None:
+    network = superpose(case()[0].circuits, D=120, S=4, L=1)
+    active, a0 = network.sample(batch=5, z=3, rng=2)
+    A, a = network(network.embed(a0, active)), network.circuits.run(a0, active)
+    (found,) = mse_active(network, A, a, active)["rotation"]
+    delta = of_active(errors(network, A, a, active, 1)["rotation"], active)
+    assert_equal(found, delta.square().sum(-1).mean())

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from threading import Thread
+from threading import enumerate as threads
+from types import SimpleNamespace
 from typing import Any
 
 import cells
@@ -267,6 +269,23 @@ cisp.sweep([{CELL} | dict(seed=seed) for seed in range(4)], run=run, memory=memo
             process.stdin.flush()
     assert [process.returncode for process in both] == [0, 0]
     assert len(cells.starts(folder)) == 4
+
+
+def test_a_sweep_that_is_over_is_watched_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = SimpleNamespace(ncores=dict)
+    idle = SimpleNamespace(client=cluster, waiting_futures=SimpleNamespace(futures=[]))
+    monkeypatch.setattr(joblib.parallel, "get_active_backend", lambda: (idle, 1))
+    before = {*threads()}
+    with cisp.sweeps._watched():
+        (watch,) = {*threads()} - before
+    watch.join(30)  # it ends at once
+    assert not watch.is_alive()
+
+
+def test_a_cluster_has_the_ten_minutes_that_are_promised() -> None:
+    sweep([CELL])
+    assert cisp.sweeps.PATIENCE == 10 * 60
+    assert "for ten minutes" in str(sweep.__doc__)
 
 
 def test_a_cluster_whose_workers_are_all_gone_is_given_up(

@@ -1,6 +1,7 @@
 """Rows of a table by the values of its columns."""
 
 import pandas as pd
+import pytest
 
 from cisp import rows
 
@@ -29,3 +30,11 @@ def test_several_values_stand_for_any_of_them() -> None:
 
 def test_values_that_occur_but_never_together_give_no_row() -> None:
     assert rows(TABLE[TABLE.mse != 7], layer=2, z=2, quantity="rotation").empty
+
+
+def test_a_refusal_names_eight_values_and_counts_only_those_beyond() -> None:
+    with pytest.raises(ValueError, match=r"mse is 0, 1, 2, 3, 4, 5, 6, 7$"):
+        rows(TABLE, mse=8)
+    more = pd.concat([TABLE, TABLE.assign(mse=8)])
+    with pytest.raises(ValueError, match=r"mse is 0, 1, 2, 3, 4, 5, 6, 7 and 1 more$"):
+        rows(more, mse=9)

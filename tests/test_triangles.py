@@ -118,3 +118,18 @@ def test_the_capacity_never_falls_and_stays_between_n_and_n_squared() -> None:
     assert (capacity * 9 <= n**2).all()  # as of a transversal design
     slope = np.polyfit(np.log(n[90:]), np.log(capacity[90:]), 1)[0]
     assert 1.5 < slope < 1.8
+
+
+def test_slopes_are_searched_with_symmetry_up_to_128_and_no_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def spy(q: int, S: int) -> list[list[int]]:
+        asked.append(q)
+        return []
+
+    monkeypatch.setattr("cisp.triangles._symmetric", spy)
+    for q in (125, 127, 129, 131):
+        slopes_without_progressions.__wrapped__(q, 3)
+    assert {q for q in asked if q > 100} == {125, 127}  # smaller ones are their factors

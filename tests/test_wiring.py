@@ -215,6 +215,9 @@ def test_tables_that_differ_by_layer_are_not_wired_extrinsically() -> None:
     tables = torch.tensor([[[0, 1]], [[0, 1]], [[1, 2]]])
     with pytest.raises(ValueError, match=r"^tables differ in layers 1 and 3; this wiring has one"):
         Extrinsic(tables, n=3)
+    first = torch.tensor([[[0, 1]], [[1, 2]], [[1, 2]]])
+    with pytest.raises(ValueError, match=r"^tables differ in layers 1 and 2; this wiring has one"):
+        Extrinsic(first, n=3)
     assert Dealt(tables, n=3).tables.shape == (3, 1, 2)
 
 
