@@ -1,6 +1,7 @@
 """Gated circuits against a plain loop over layers, alone and in networks (C15.1)."""
 
 import importlib
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -352,6 +353,15 @@ def test_concatenated_circuits_are_the_parts(seed: int) -> None:
     drawn = both.sample_inputs(batch=40, z=2, rng=0, active=active)[..., 2:4]
     for k, samples in enumerate(own):
         assert {*map(tuple, drawn[:, k].tolist())} <= {*map(tuple, samples.tolist())}
+
+
+def test_concatenated_weights_have_layers_only_where_a_part_has() -> None:
+    shared = cisp.step_indicators(T=3).with_layers(4)
+    layered = replace(shared, w=torch.stack([shared.w * k for k in (1.0, 2.0, 1.0, 0.5)]))
+    assert cisp.concatenate([shared, shared]).w.shape == (6, *shared.w.shape[1:])
+    both = cisp.concatenate([shared, layered]).w
+    assert torch.equal(both[:, :3], shared.w.expand(4, -1, -1, -1))
+    assert torch.equal(both[:, 3:], layered.w)
 
 
 @pytest.mark.parametrize("load", [None, 1.0])

@@ -423,6 +423,6 @@ def test_every_equation_that_has_a_verdict_is_on_the_map(claims: ModuleType) -> 
     numbers = {row["equation"] for row in rows}
     assert len(rows) > 60
     unknown = {
-        n for n in numbers - known if not n.startswith(("section", "comments", "book", "neighbours"))
+        n for n in numbers - known if not n.startswith(("section", "comments", "book", "texts"))
     }
     assert unknown == set()
