@@ -16,9 +16,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import cisp
+from cisp.allocation import random_subsets
 from cisp.theory.evolution import Ingredients, Setting, Step, evolve
 from cisp.theory.evolution.crowd import LEVELS, Crowd, crowd_of, linked, none
-from cisp.theory.evolution.first import First
+from cisp.theory.evolution.first import First, first_layer
 from cisp.theory.evolution.indicators import read, sends
 from cisp.theory.evolution.laws import coarse, drawn, excess, narrowed
 from cisp.theory.evolution.seen import received
@@ -498,3 +499,26 @@ def test_another_step_does_as_predicted(kind: str, gain: float, threshold: float
     both = found.merge(predicted.errors, on=["z", "layer", "quantity", "circuits"])
     off = both[both.circuits == "inactive"]
     assert list(off.mse_y) == pytest.approx(list(off.mse_x), rel=0.1)  # as above
+
+
+@pytest.mark.parametrize(("T", "n", "S", "z"), [(40, 40, 5, 4), (60, 60, 6, 4), (80, 100, 8, 5)])
+def test_layer_1_of_rows_that_share_any_number_of_positions(T: int, n: int, S: int, z: int) -> None:
+    """Inactive rows are off as positions of a row are not taken independently."""
+    ratios = []
+    for seed in range(3):
+        table = random_subsets(T=T, n=n, S=S, rng=seed)
+        network = cisp.superpose(
+            cisp.conditional_rotations(T=T, rng=seed),
+            D=4 * n,
+            S=S,
+            L=1,
+            allocate=lambda table=table, **_: table,
+            max_overlap=S,
+        )
+        errors = cisp.measure(network, z=z, samples=8000, rng=seed).errors
+        of = errors[errors.quantity == "rotation"].set_index("circuits").mse
+        law = first_layer(table, n=n, z=z)
+        ratios.append((of["active"] / law.active, of["inactive"] / law.inactive))
+    active, inactive = np.mean(ratios, axis=0)
+    assert active == pytest.approx(1, abs=0.02)
+    assert inactive == pytest.approx(1, abs=0.06)

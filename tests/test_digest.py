@@ -145,6 +145,16 @@ def test_a_name_means_what_the_module_imports(package: Path, how: str, call: str
     assert changed(package, "room.py", "2 * x", "3 * x")
 
 
+@pytest.mark.parametrize("how", ["from ..room import helper", "from .near import helper"])
+def test_a_relative_import_starts_from_the_folder_of_its_module(package: Path, how: str) -> None:
+    (package / "deep").mkdir()
+    (package / "deep" / "front.py").write_text(f"{how}\n", encoding="utf-8")
+    (package / "deep" / "near.py").write_text(FILES["room.py"], encoding="utf-8")
+    moved(package, "cisp.room import", "cisp.deep.front import")
+    meant = "room.py" if ".." in how else "deep/near.py"
+    assert changed(package, meant, "2 * x", "3 * x")
+
+
 def test_a_new_definition_of_the_same_name_elsewhere_changes_nothing(package: Path) -> None:
     before = key(package)
     new = "def helper(x):\n    return 0\n\nLIMIT, shape = 5, 6\n"

@@ -93,7 +93,6 @@ def superpose_extrinsic(
     >>> tuple(network.W(2).shape)
     (100, 100)
     """
-    count("S", S, low=2)
     one_of("silence", silence, ("given", "auto"))
     circuits = layered(circuits, L)
     n, table = place(circuits, D=D, S=S, allocate=allocate, max_overlap=1)

@@ -16,7 +16,7 @@ from cisp.theory.derived import derived_first_layer
 class First:
     """taken (m,): how many positions of an inactive circuit active ones take. Vectors' errors.
 
-    Exact where rows share at most one position; else as if every shared one were by another row.
+    Exact where rows share at most one position; else as if rows met position by position.
     """
 
     taken: Float[np.ndarray, " m"]
@@ -28,14 +28,27 @@ def first_layer(table: Table, *, n: int, z: int) -> First:
     """Layer 1 of a table with z active circuits."""
     try:
         exact = derived_first_layer(table, n=n, z=z)
-    except ValueError:  # rows share more than one position: to second order in how often they meet
-        q, S = allocation.mean_squared_overlap(table, n=n), table.shape[1]
-        exact = {
-            ("rotation", "inactive"): z * q + 4 * z * (z - 1) * S * q**2,
-            ("rotation", "active"): (z - 1) * (9 * q + 8 * (z - 2) * S**2 * q**2),
-        }
+    except ValueError:  # rows share more than one position
+        exact = _crossing(table, n=n, z=z)
     law = taken_law(table, n=n, z=z)
     return First(law, exact["rotation", "inactive"], exact["rotation", "active"])
+
+
+def _crossing(table: Table, *, n: int, z: int) -> dict[tuple[str, str], float]:
+    """The vectors' errors, as if circuits took each position of a row independently.
+
+    Where k active circuits take a position, each of its two vector neurons is off by 2 (k - 1) and
+    by the vectors of those that do not own it.
+    """
+    (T, S), c = table.shape, allocation.load(table, n=n)
+    q = allocation.mean_squared_overlap(table, n=n)
+    p = float((c * (c - 1)).sum()) / (T * (T - 1) * S)  # that another circuit takes a position
+    some = 1 - (1 - p) ** z
+    mean, square = z * p - some, z * p * (1 - p) + (z * p) ** 2 - 2 * z * p + some
+    return {
+        ("rotation", "inactive"): z * q + 8 * (square / S + (1 - 1 / S) * mean**2),
+        ("rotation", "active"): (z - 1) * (9 * q + 8 * (z - 2) * p**2),
+    }
 
 
 def taken_law(table: Table, *, n: int, z: int) -> Float[np.ndarray, " m"]:
