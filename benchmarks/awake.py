@@ -20,7 +20,7 @@ import torch
 import cisp
 import cisp.awake
 
-ROUNDS, INPUTS = 15, 4096
+ROUNDS, INPUTS = 15, 16_384
 COMPILED, ORDINARY = -1.0, np.inf  # from how much work on loops are compiled
 
 Case = tuple[str, int, int, int, int]  # kind, T, D, S, z
@@ -68,7 +68,11 @@ def met(network: cisp.Network, z: int, samples: int = 64) -> float:
 
 
 def one(kind: str, T: int, D: int, S: int, z: int, samples: int) -> None:
-    """Build one network; print seconds to build, ms an input both ways, circuits met, peak MB."""
+    """Build one network; print seconds to build, ms an input both ways, circuits met, peak MB.
+
+    On one thread: a lot of inputs is run by one, and ordinary passes take too long for more lots.
+    """
+    torch.set_num_threads(1)
     start = perf_counter()
     found = network(kind, T, D, S)
     built = perf_counter() - start

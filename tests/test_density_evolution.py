@@ -522,3 +522,12 @@ def test_layer_1_of_rows_that_share_any_number_of_positions(T: int, n: int, S: i
     active, inactive = np.mean(ratios, axis=0)
     assert active == pytest.approx(1, abs=0.02)
     assert inactive == pytest.approx(1, abs=0.06)
+
+
+def test_loads_are_kept_in_no_more_classes_than_asked_for() -> None:
+    table = random_subsets(T=60, n=60, S=6, rng=0)
+    loads = np.bincount(table.ravel(), minlength=60)
+    assert len(np.unique(loads)) > 4
+    crowd = crowd_of(T=60, D=240, d=4, S=6, table=table, classes=4)
+    assert len(crowd.size) <= 4
+    assert crowd.size.sum() == (loads > 0).sum()

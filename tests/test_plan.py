@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import cisp
-from cisp.crowd import Crowd, Links, meetings
+from cisp.crowd import KINDS, Crowd, Links, meetings
 from cisp.meanfield import extrinsic
 
 PLAIN = cisp.SmallCircuits(w=torch.eye(2).repeat(20, 1, 1), b=-torch.ones(2))
@@ -209,6 +209,19 @@ def test_joinings_are_counted() -> None:
     network = cisp.superpose_extrinsic(nets(T=40, load=1), D=240, S=4, silence="auto")
     crowd = Crowd.of(network.tables[0].numpy(), n=40)
     assert crowd.joinings == pytest.approx(float(joined(network, 2).sum()) / (40 * 39))
+
+
+def test_a_row_of_a_kind_that_meets_more_circuits_is_linked_more_often() -> None:
+    """The kinds are thirds of the rows by how many others they meet."""
+    crowd = Crowd.of(cisp.prime_steps(T=200, n=200, S=5), n=200)
+    links = Links.of(crowd, torch.Generator().manual_seed(0))
+    met = crowd.others.sum(1)
+    means = [float(met[links.kinds == k].double().mean()) for k in range(KINDS)]
+    assert means == sorted(means)
+    assert means[0] < means[-1]
+    chance = [mean / 199 for mean in means]
+    for k in range(KINDS):  # one circuit on p, which v's own circuit does not meet
+        assert 1 - float(links.cdf[1, k, 0, 0]) == pytest.approx(chance[k], rel=1e-6)
 
 
 def test_what_an_embedding_matrix_adds_up_to_is_nothing() -> None:
