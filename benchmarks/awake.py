@@ -159,10 +159,10 @@ if __name__ == "__main__":
         sys.exit()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     if which in ("sizes", "all"):
-        sizes(CASES, 1024)
+        sizes(CASES, 4096)
     if which in ("dense", "all"):
         dense()
     if which in ("figures", "all"):
         figures()
     if which == "million":
-        sizes(MILLION, 1024)
+        sizes(MILLION, 4096)

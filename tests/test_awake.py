@@ -85,7 +85,8 @@ NETWORKS: dict[str, Callable[[], Network]] = {
 def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """All work in compiled loops, of one kind after the first inputs."""
     monkeypatch.setattr(cisp.awake, "WORTH", -1)
-    monkeypatch.setattr(cisp.awake, "SHARE", 2 if request.param == "by input" else -1)
+    cost = 0.0 if request.param == "by input" else np.inf
+    monkeypatch.setattr(cisp.awake, "ALONE", (cost, 0.0))
 
 
 def ordinary(run: Measure, network: Network, **how: object) -> Measurement:

@@ -21,7 +21,8 @@ from cisp.network import Network
 ON = 1e-4  # a neuron above this counts as active (post, figure 7)
 
 WORTH = 4e8  # numbers that an ordinary pass multiplies, from which on compiled loops pay
-TRIED, SHARE = 16, 0.07  # inputs to try by themselves; the share of circuits met, at most
+TRIED = 16  # inputs to try by themselves
+ALONE = 2.0, 0.1  # what a circuit met costs one by itself, against one of so many lanes
 CHUNK = 2**27  # numbers that an ordinary pass multiplies between two chances to stop
 LANES, FITTING = 128, 2**17  # inputs at once, at most; numbers that stay in the cache
 
@@ -108,8 +109,8 @@ class Awake:
                 met = kernels.by_input(
                     X[some], sets[some], *_but(f, "first", "back", "behind"), *out, *one
                 )
-                share = met / (network.L * network.T * len(sets[some]))
-                alone = masked or done > 0 or share < SHARE
+                every = network.L * network.T * len(sets[some])
+                alone = masked or done > 0 or met * (ALONE[0] + ALONE[1] * lanes) < every
             else:
                 kernels.together(
                     X[some],
