@@ -86,7 +86,7 @@ def compiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """All work in compiled loops, of one kind after the first inputs."""
     monkeypatch.setattr(cisp.awake, "WORTH", -1)
     cost = 0.0 if request.param == "by input" else np.inf
-    monkeypatch.setattr(cisp.awake, "ALONE", (cost, 0.0))
+    monkeypatch.setattr(cisp.awake, "ALONE", cost)
 
 
 def ordinary(run: Measure, network: Network, **how: object) -> Measurement:
@@ -213,6 +213,12 @@ def test_the_way_follows_what_the_network_does(monkeypatch: pytest.MonkeyPatch) 
     measure(NETWORKS["in seizure"](), z=1, samples=500)
     assert calls[0] == "by_input"
     assert set(calls[1:]) == {"together"}
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_network_with_parameters_is_measured_as_without() -> None:
+    network = NETWORKS["waking"]()
+    assert_same(measure(network.trainable(), z=1), measure(network, z=1))
 
 
 def test_little_work_and_half_precision_go_the_ordinary_way() -> None:

@@ -22,9 +22,9 @@ ON = 1e-4  # a neuron above this counts as active (post, figure 7)
 
 WORTH = 4e8  # numbers that an ordinary pass multiplies, from which on compiled loops pay
 TRIED = 16  # inputs to try by themselves
-ALONE = 2.0, 0.1  # what a circuit met costs one by itself, against one of so many lanes
+ALONE = 7  # what a circuit that is met costs an input by itself, against one of many
 CHUNK = 2**27  # numbers that an ordinary pass multiplies between two chances to stop
-LANES, FITTING = 128, 2**17  # inputs at once, at most; numbers that stay in the cache
+LANES = 64  # inputs at once
 
 Index = Integer[np.ndarray, "..."]
 Numbers = Float[np.ndarray, "..."]
@@ -80,7 +80,9 @@ class Awake:
     """
 
     def __init__(self, network: Network, maps: Tensor, rows: list[slice]) -> None:
-        self.network, self.facts = network, _facts(network, maps, rows)
+        self.network = network
+        with torch.no_grad():
+            self.facts = _facts(network, maps, rows)
 
     def run(
         self,
@@ -94,23 +96,22 @@ class Awake:
 
         network, f = self.network, self.facts
         n, d, kind = network.n, network.d, f.bias.dtype
-        X = torch.einsum("bzij,bzj->bzi", network.at(1)[0][active], a0).numpy()
-        sets, alone, done = active.numpy(), True, 0
+        X = torch.einsum("bzij,bzj->bzi", network.at(1)[0][active], a0).contiguous().numpy()
+        sets, alone, done = active.contiguous().numpy(), True, 0
         flags = np.zeros(network.T, np.int32), np.zeros(n, np.int32)
         one = np.zeros((n, d), kind), np.empty((n, d), kind), np.empty((network.T, d), kind), *flags
-        lanes = min(max(FITTING // network.D, 16), LANES)
-        many = np.empty((2, n, d, lanes), kind)
-        chunk = max(CHUNK // (f.tables.size * d) // lanes, 1) * lanes
+        many = np.empty((2, n, d, LANES), kind)
+        chunk = max(CHUNK // (f.tables.size * d) // LANES, 1) * LANES
         while done < len(sets):
             some = slice(done, done + (chunk if done else TRIED))
             found = _nothing(f, len(sets[some]), sets.shape[1])
-            out = ON, *((masked,) if alone else ()), *vars(found).values()
+            out = ON, masked, *vars(found).values()
             if alone:
                 met = kernels.by_input(
                     X[some], sets[some], *_but(f, "first", "back", "behind"), *out, *one
                 )
                 every = network.L * network.T * len(sets[some])
-                alone = masked or done > 0 or met * (ALONE[0] + ALONE[1] * lanes) < every
+                alone = done > 0 or met * ALONE < every
             else:
                 kernels.together(
                     X[some],
@@ -178,7 +179,7 @@ def _facts(network: Network, maps: Tensor, rows: list[slice]) -> Facts:
         back=(np.stack(back) + before).astype(np.uint32),
         behind=np.concatenate(behind).astype(np.uint32),
         G=np.stack(G),
-        bias=np.stack([network.at(layer)[1].numpy() for layer in range(1, L + 1)]),
+        bias=np.stack([network.at(layer)[1].detach().numpy() for layer in range(1, L + 1)]),
         maps=maps.reshape(-1, *maps.shape[-2:]).to(network.w.dtype).numpy().copy(),
         ends=np.array([each.stop for each in rows]),
     )

@@ -239,6 +239,7 @@ def together(
     maps,
     ends,
     ON,
+    masked,
     on,
     picked,
     totals,
@@ -257,7 +258,7 @@ def together(
     heard, sent = np.zeros((d, lanes), U.dtype), np.zeros((d, lanes), U.dtype)
     total, c = np.zeros((d, lanes), U.dtype), np.zeros((d, lanes), U.dtype)
     flat, out = heard.reshape(W), sent.reshape(W)
-    mine = np.zeros(T, np.int32)
+    mine, kept = np.zeros(T, np.int32), np.ones((n, lanes), U.dtype)
     zero, stamp = U.dtype.type(0), 0
     for start in range(0, len(X), lanes):
         here = min(lanes, len(X) - start)
@@ -270,12 +271,18 @@ def together(
         c[:] = 0
         for layer in range(L):
             total[:] = 0
+            if masked:
+                kept[:] = 0
+                for x in range(here):
+                    for k in range(active.shape[1]):
+                        for s in range(S):
+                            kept[tables[layer, active[start + x, k], s], x] = 1
             for p in range(n):
                 for i in range(d):
                     b, up = bias[layer, i], np.int32(0)
                     for x in range(here):
                         v = U[p, i, x] + (c[i, x] + b)
-                        v = zero if v <= zero else v
+                        v = (zero if v <= zero else v) * kept[p, x]
                         A[p, i, x] = v
                         total[i, x] += v
                         up += np.int32(v > ON)
