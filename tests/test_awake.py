@@ -29,7 +29,7 @@ from cisp import (
     transversal_design,
 )
 from cisp.allocation import random_subsets
-from cisp.wiring import Dealt
+from cisp.wiring import Dealt, Extrinsic
 
 Measure = Callable[..., Measurement]
 
@@ -219,6 +219,48 @@ def test_the_way_follows_what_the_network_does(monkeypatch: pytest.MonkeyPatch) 
 def test_a_network_with_parameters_is_measured_as_without() -> None:
     network = NETWORKS["waking"]()
     assert_same(measure(network.trainable(), z=1), measure(network, z=1))
+
+
+@pytest.mark.usefixtures("compiled")
+def test_what_a_hook_or_another_module_makes_of_a_layer_counts() -> None:
+    network = NETWORKS["waking"]()
+    handle = network.layers[0].register_forward_hook(lambda module, given, found: found * 0)
+    assert measure(network, z=1).errors.query("layer == 1 and circuits == 'active'").mse.min() > 0.5
+    handle.remove()
+    network.layers[2] = torch.nn.Identity()
+    assert_same(measure(network, z=1), ordinary(measure, network, z=1))
+
+
+def stored_otherwise(network: Network) -> Network:
+    """The same tables, laid out last axis first."""
+    tables = network.tables.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    return Network(network.circuits, Dealt(tables, network.chi, n=network.n))
+
+
+def one_layer_alike() -> Network:
+    """Extrinsic, weights by layer, those of one layer the same in all circuits."""
+    w = torch.rand(4, 16, 2, 2, generator=torch.Generator().manual_seed(0)).double()
+    w[2] = torch.eye(2)
+    table = torch.from_numpy(transversal_design(T=16, n=30, S=4))
+    circuits = SmallCircuits(w=w, b=torch.full((2,), -0.3).double())
+    return Network(circuits, Extrinsic(table.expand(4, -1, -1), n=30))
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize(
+    "make", [lambda: stored_otherwise(NETWORKS["in seizure"]()), one_layer_alike]
+)
+def test_however_a_network_is_stored_it_is_run(make: Callable[[], Network]) -> None:
+    network = make()
+    assert_same(measure(network, z=2, samples=90), ordinary(measure, network, z=2, samples=90))
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_network_on_the_cpu_is_run_whatever_the_default_device() -> None:
+    network = NETWORKS["waking"]()
+    expected = measure(network, z=1)
+    with torch.device("meta"):
+        assert_same(measure(network, z=1), expected)
 
 
 def test_little_work_and_half_precision_go_the_ordinary_way() -> None:

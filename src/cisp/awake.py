@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Integer
-from torch import Tensor
+from torch import Tensor, nn
 
 from cisp.channels import Channels
 from cisp.layers import Layer
@@ -24,7 +24,7 @@ WORTH = 4e8  # numbers that an ordinary pass multiplies, from which on compiled 
 TRIED = 16  # inputs to try by themselves
 ALONE = 7  # what a circuit that is met costs an input by itself, against one of many
 CHUNK = 2**27  # numbers that an ordinary pass multiplies between two chances to stop
-LANES = 64  # inputs at once
+LANES, FITTING = 64, 2**24  # inputs at once, and numbers in a layer of so many
 
 Index = Integer[np.ndarray, "..."]
 Numbers = Float[np.ndarray, "..."]
@@ -100,8 +100,9 @@ class Awake:
         sets, alone, done = active.contiguous().numpy(), True, 0
         flags = np.zeros(network.T, np.int32), np.zeros(n, np.int32)
         one = np.zeros((n, d), kind), np.empty((n, d), kind), np.empty((network.T, d), kind), *flags
-        many = np.empty((2, n, d, LANES), kind)
-        chunk = max(CHUNK // (f.tables.size * d) // LANES, 1) * LANES
+        lanes = min(LANES, max(FITTING // network.D, 8))
+        many = np.empty((2, n, d, lanes), kind)
+        chunk = max(CHUNK // (f.tables.size * d) // lanes, 1) * lanes
         while done < len(sets):
             some = slice(done, done + (chunk if done else TRIED))
             found = _nothing(f, len(sets[some]), sets.shape[1])
@@ -127,13 +128,19 @@ class Awake:
 def awake(network: Network, maps: Tensor, rows: list[slice], inputs: int) -> Awake | None:
     """The network ready to be run so, or None where the ordinary passes serve better.
 
-    These serve little work, other devices, half precision, and `Channels`.
+    These serve little work, other devices, half precision, hooks on layers, and `Channels`.
     """
     much = inputs * network.L * network.T * network.S * network.d > WORTH
     plain = network.w.device.type == "cpu" and network.w.dtype in (torch.float32, torch.float64)
-    if not (much and plain) or network.L < 2 or isinstance(network.wiring, Channels):
-        return None
-    return Awake(network, maps, rows)
+    fits = network.L > 1 and not isinstance(network.wiring, Channels)
+    return Awake(network, maps, rows) if much and plain and fits and _bare(network) else None
+
+
+def _bare(network: Network) -> bool:
+    """Whether nobody listens to its layers, or has put something else in their place."""
+    heard = any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
+    own = type(network) is Network and all(type(relu) is nn.ReLU for relu in network.layers)
+    return own and not heard and not nn.modules.module._has_any_global_hook()
 
 
 def _but(facts: Facts, *names: str) -> list[np.ndarray]:
@@ -155,7 +162,7 @@ def _nothing(facts: Facts, batch: int, z: int) -> Found:
 def _facts(network: Network, maps: Tensor, rows: list[slice]) -> Facts:
     L, T, S = network.tables.shape
     alike = network.L > 2 and _alike(network)
-    tables = network.tables.numpy().astype(np.uint32)
+    tables = network.tables.contiguous().numpy().astype(np.uint32)
     of = np.zeros(L, np.uint32) if alike else np.arange(L, dtype=np.uint32)
     stored = tables[:1] if alike else tables
     order = stored.reshape(len(stored), -1).argsort(1, kind="stable")
@@ -163,6 +170,8 @@ def _facts(network: Network, maps: Tensor, rows: list[slice]) -> Facts:
     load = [np.bincount(table.ravel(), minlength=network.n) for table in stored]
     links = [_links(network, layer) for layer in range(2, 3 if alike else L + 1)]
     M, N, G, ways, places, back, behind = ([link[k] for link in links] for k in range(7))
+    if all((each == each[:1]).all() for each in N):
+        N = [each[:1] for each in N]
     first = np.stack([np.unique(row, return_index=True)[1] for row in circuits])
     before = np.cumsum([0, *(len(each) for each in places)])[: len(links), None]
     return Facts(
@@ -209,11 +218,8 @@ def _links(network: Network, layer: int) -> tuple[np.ndarray, ...]:
     gather = facts.gather
     own = (gather.bags >= T) & (gather.bags < T + n)
     before = torch.cat([own.new_zeros(1, dtype=torch.int64), own.cumsum(0)])
-    ways = before[torch.cat([gather.ends, torch.tensor([len(own)])])]
-    back = torch.cat([gather.starts, torch.tensor([len(own)])])[T : T + n + 1]
+    ways = before[torch.cat([gather.ends, own.new_tensor([len(own)], dtype=torch.int64)])]
+    back = torch.cat([gather.starts, own.new_tensor([len(own)], dtype=torch.int64)])[T : T + n + 1]
     behind = gather.rows[back[0] : back[-1]]
-    shared = N[:1] if bool((N == N[:1]).all()) else N
     G = rest[0][0] if len(rest[0]) else matrices.new_zeros(d, d)
-    return tuple(
-        x.numpy() for x in (M, shared, G, ways, gather.bags[own] - T, back - back[0], behind)
-    )
+    return tuple(x.numpy() for x in (M, N, G, ways, gather.bags[own] - T, back - back[0], behind))

@@ -258,13 +258,19 @@ def together(
     heard, sent = np.zeros((d, lanes), U.dtype), np.zeros((d, lanes), U.dtype)
     total, c = np.zeros((d, lanes), U.dtype), np.zeros((d, lanes), U.dtype)
     flat, out = heard.reshape(W), sent.reshape(W)
-    mine, kept = np.zeros(T, np.int32), np.ones((n, lanes), U.dtype)
-    zero, stamp = U.dtype.type(0), 0
+    z = active.shape[1]
+    runs, also = np.zeros(T, np.int32), np.zeros(lanes * z, np.int32)
+    kept = np.ones((n, lanes), U.dtype)
+    zero = U.dtype.type(0)
     for start in range(0, len(X), lanes):
         here = min(lanes, len(X) - start)
+        runs[:] = -1
+        for e in range(here * z):  # a list for each circuit of where it is active
+            t = active[start + e // z, e % z]
+            also[e], runs[t] = runs[t], e
         U[:] = 0
         for x in range(here):
-            for k in range(active.shape[1]):
+            for k in range(z):
                 for s in range(S):
                     for i in range(d):
                         U[tables[0, active[start + x, k], s], i, x] += X[start + x, k, i]
@@ -274,7 +280,7 @@ def together(
             if masked:
                 kept[:] = 0
                 for x in range(here):
-                    for k in range(active.shape[1]):
+                    for k in range(z):
                         for s in range(S):
                             kept[tables[layer, active[start + x, k], s], x] = 1
             for p in range(n):
@@ -287,10 +293,6 @@ def together(
                         total[i, x] += v
                         up += np.int32(v > ON)
                     on[layer, i] += up
-            stamp += 1
-            for x in range(here):
-                for k in range(active.shape[1]):
-                    mine[active[start + x, k]] = stamp
             last = layer == L - 1
             at = of[0 if last else layer]
             table, links, entry, own = tables[layer].reshape(T * S), M[at], first[at], N[at]
@@ -299,13 +301,12 @@ def together(
             for t in range(T):
                 summed(flat, table, S * t, S * t + S, rows)
                 times(read, maps, t if len(maps) > 1 else 0, heard)
-                if mine[t] == stamp:
-                    for x in range(here):
-                        for k in range(active.shape[1]):
-                            if active[start + x, k] == t:
-                                for o in range(K):
-                                    picked[layer, start + x, k, o] = read[o, x]
-                                    read[o, x] = 0
+                e = runs[t]
+                while e >= 0:
+                    for o in range(K):
+                        picked[layer, start + e // z, e % z, o] = read[o, e // z]
+                        read[o, e // z] = 0
+                    e = also[e]
                 o = 0
                 for q in range(Q):
                     for x in range(lanes):
