@@ -178,7 +178,7 @@ def forked(work: Callable[[], object], log: Path, seconds: float) -> tuple[Any, 
     child = os.fork()
     if not child:
         os.setpgid(0, 0)
-        with log.open("w") as sink:
+        with log.open("w", encoding="utf-8") as sink:
             os.dup2(sink.fileno(), 1)
             os.dup2(sink.fileno(), 2)
         resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
