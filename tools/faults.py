@@ -59,6 +59,46 @@ EQUAL: dict[tuple[str, str, str], str] = {
         "cost[cost > a + 1e-12] = inf  # not one of them in a wide network",
         "1e-12  ->  2e-12",
     ): "room for rounding: costs are sums of a few a and 1, equal or far apart",
+    (
+        "plans",
+        "job = replace(job, draws=max(job.draws // 4, 2 * job.z))",
+        "job.draws // 4  ->  job.draws * 4",
+    ): "a search with more draws finds the same, later",
+    (
+        "plans",
+        "middle = min(max(round((low * high) ** 0.5), low + 1), high - 1)",
+        "low * high  ->  low / high",
+    ): "another point between the two; the search ends where it did",
+    (
+        "plans",
+        "@dataclass(frozen=True, eq=False)",
+        "False  ->  True",
+    ): "a class of the module's own, never compared",
+    (
+        "silence",
+        "most = [each / share for each in most]",
+        "each / share  ->  each * share",
+    ): "a looser bound: more pairs are looked at, and none is louder for it",
+    (
+        "channels",
+        "rows = _rows(0, (w.shape[1] - first) // len(counts), first)",
+        "1  ->  2",
+    ): "weights are square",
+    (
+        "theory/evolution/indicators",
+        "levels = sends[0][0].shape[3] - 1",
+        "0  ->  1",
+    ): "both have as many levels",
+    (
+        "wiring",
+        "order = positions.argsort(stable=True)",
+        "True  ->  False",
+    ): "another order of the same sums",
+    (
+        "theory/evolution/prediction",
+        'count("T", T, low=2), count("S", S), count("z", z), count("L", L, high=DEEPEST)',
+        "2  ->  3",
+    ): "T below z + 2 is refused a line later",
 }
 
 COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
