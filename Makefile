@@ -32,11 +32,11 @@ bench: book  ## time and memory, as ratios of medians in one run; page weights, 
 	$(BIN)/python benchmarks/density_evolution.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/explorer.py
 
-studies: $(READY)  ## make every table in book/data anew whose code has changed: an hour if it is all
-	cd book && OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m studies --long
+studies: $(READY)  ## make every kept table anew whose code has changed: an hour if it is all
+	OMP_NUM_THREADS=1 $(BIN)/python -m cisp_book.studies --long
 
 refresh: $(READY)  ## the same but for the long studies; execute the chapters, store outputs as text
-	cd book && OMP_NUM_THREADS=1 $(abspath $(BIN))/python -m studies
+	OMP_NUM_THREADS=1 $(BIN)/python -m cisp_book.studies
 	OMP_NUM_THREADS=1 $(BIN)/python tools/refresh.py book/*.ipynb
 
 clean:

@@ -50,8 +50,7 @@ def seconds(server: subprocess.Popen[str], cell: tuple[int, int, int]) -> float:
 
 def main() -> None:
     """Print the medians of both, and their ratio, cell by cell and in all."""
-    sys.path.insert(0, str(HERE / "book"))
-    from studies.grid import PAIRS
+    from cisp_book.studies.grid import PAIRS
 
     every = int(sys.argv[1]) if len(sys.argv) > 1 else 16
     cells = [(T, D, z) for D, Ts in PAIRS.items() for T in Ts for z in (1, 2, 3, 4)][::every]

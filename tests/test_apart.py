@@ -1,4 +1,4 @@
-"""Methods that take networks apart, of book/apart.py, where the answer is known."""
+"""Methods that take networks apart, of cisp_book.apart, where the answer is known."""
 
 import importlib
 from pathlib import Path
@@ -17,8 +17,7 @@ BOOK = Path(__file__).parent.parent / "book"
 
 @pytest.fixture
 def apart(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BOOK))
-    return importlib.import_module("apart")
+    return importlib.import_module("cisp_book.apart")
 
 
 def draw(seed: int = 0) -> np.random.Generator:

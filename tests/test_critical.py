@@ -21,8 +21,7 @@ BOOK = Path(__file__).parent.parent / "book"
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BOOK))
-    return importlib.import_module("studies.critical")
+    return importlib.import_module("cisp_book.studies.critical")
 
 
 def noise_on_each(n: float, rho: float, S: int, L: int, q: int) -> float:

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from math import comb
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -472,8 +471,7 @@ def test_dense_designs_do_as_predicted(
 
 
 def test_each_ingredient_left_out_changes_the_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "book"))
-    ablations: ModuleType = importlib.import_module("studies.ablation")
+    ablations: ModuleType = importlib.import_module("cisp_book.studies.ablation")
     found = {name: ablations.one_left_out(name, 800, 200, 2, 3) for name in ablations.ingredients()}
     whole = cisp.density_evolution(T=200, D=800, S=6, z=2, L=3).errors.mse.to_numpy()
     same = [name for name, errors in found.items() if np.array_equal(errors.mse, whole)]

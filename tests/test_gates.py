@@ -219,8 +219,7 @@ def test_gated_rotation_matrices_are_the_posts_circuits_from_layer_2_on() -> Non
 
 @pytest.fixture
 def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BOOK))
-    return importlib.import_module(request.param)
+    return importlib.import_module(f"cisp_book.{request.param}")
 
 
 def apart(*, T: int, S: int, **_: int) -> np.ndarray:

@@ -1,7 +1,6 @@
 """What pages keep and enter: sweeps under the code that made them, and the ledger's verdicts."""
 
 import importlib
-import json
 import shutil
 import warnings
 from collections.abc import Callable
@@ -28,20 +27,20 @@ def toy(scale: int) -> pd.DataFrame:
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BOOK))
-    return importlib.import_module("kept")
+    return importlib.import_module("cisp_book.kept")
 
 
 @pytest.fixture
 def claims(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BOOK))
-    return importlib.import_module("claims")
+    return importlib.import_module("cisp_book.claims")
 
 
 @pytest.fixture
 def entered(claims: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
-    monkeypatch.setattr(claims, "glue", lambda name, text, display: rows.append(json.loads(text)))
+    monkeypatch.setattr(
+        claims, "display", lambda *_, metadata, **__: rows.append(metadata["ledger"])
+    )
     return rows
 
 
@@ -50,7 +49,7 @@ class StaleError(Exception):
 
 
 def recomputed(*_: object, **__: object) -> None:
-    raise StaleError("run python -m studies in book/")
+    raise StaleError("run python -m cisp_book.studies")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def recomputed(*_: object, **__: object) -> None:
 def test_the_kept_tables_are_of_this_code(
     kept: ModuleType, study: str, name: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = importlib.import_module(f"studies.{study}")
+    page = importlib.import_module(f"cisp_book.studies.{study}")
     for making in ("Parallel", "delayed"):
         monkeypatch.setattr(joblib, making, recomputed)
     monkeypatch.setattr(cisp, "sweep", recomputed)
@@ -111,7 +110,7 @@ def test_the_kept_tables_are_of_this_code(
 
 
 def test_every_study_is_made_again_by_one_command(kept: ModuleType) -> None:
-    every = importlib.import_module("studies.__main__").ALL
+    every = importlib.import_module("cisp_book.studies.__main__").ALL
     data = {path.stem for path in (BOOK / "data").glob("*.csv")}
     assert len(every) == len(data)
 
@@ -173,7 +172,7 @@ def test_a_long_table_is_made_when_asked_and_warned_of_till_then(
 
 def doubled() -> pd.DataFrame:
     """A table made from another."""
-    kept = importlib.import_module("kept")
+    kept = importlib.import_module("cisp_book.kept")
     return kept.kept("toy", toy, long="a minute", scale=2) * 2
 
 
@@ -254,18 +253,19 @@ def test_a_table_is_stale_when_a_list_behind_it_changes(
     old: str,
     new: str,
 ) -> None:
-    page = {table.__name__: table for table in importlib.import_module("studies.__main__").ALL}[
-        name
-    ]
-    shutil.copytree(kept.STUDIES, tmp_path / "studies")
-    monkeypatch.setattr(kept, "STUDIES", tmp_path / "studies")
+    page = {
+        table.__name__: table for table in importlib.import_module("cisp_book.studies.__main__").ALL
+    }[name]
+    copy = tmp_path / "cisp_book"
+    shutil.copytree(kept.HERE, copy)
+    monkeypatch.setattr(kept, "HERE", copy)
     for making in ("Parallel", "delayed"):
         monkeypatch.setattr(joblib, making, recomputed)
     monkeypatch.setattr(cisp, "sweep", recomputed)
     monkeypatch.setattr(cisp, "measure", recomputed)
     monkeypatch.setattr(cisp, "worst_case", recomputed)
     page()  # the copy says the same
-    file = tmp_path / "studies" / f"{study}.py"
+    file = copy / "studies" / f"{study}.py"
     assert file.read_text(encoding="utf-8").count(old) == 1
     file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     with pytest.raises((StaleError, kept.StaleWarning)):
@@ -277,7 +277,7 @@ def test_a_table_is_stale_when_a_list_behind_it_changes(
     [("post", 1), ("post", 2), ("tuned", 1), ("tuned", 2), ("extrinsic", 2), ("redundant", 2)],
 )
 def test_the_frontier_is_where_the_code_puts_it(kept: ModuleType, embedding: str, z: int) -> None:
-    frontier = importlib.import_module("studies.frontier")
+    frontier = importlib.import_module("cisp_book.studies.frontier")
     stored = frontier.frontier()
     stored = stored.query(f"embedding == '{embedding}' and D == 1000 and z == {z}")
     assert not stored.empty
@@ -291,7 +291,7 @@ def test_the_frontier_is_where_the_code_puts_it(kept: ModuleType, embedding: str
 
 @pytest.mark.parametrize("z", [2, 3])
 def test_the_exact_frontier_is_what_can_be_placed(kept: ModuleType, z: int) -> None:
-    frontier = importlib.import_module("studies.frontier")
+    frontier = importlib.import_module("cisp_book.studies.frontier")
     stored = frontier.frontier().query(f"embedding == 'exact' and D == 1000 and z == {z}")
     assert set(stored.criterion) == {"worst", "mean"}
     (T,) = set(stored["T"])
@@ -305,7 +305,7 @@ def test_the_exact_frontier_is_what_can_be_placed(kept: ModuleType, z: int) -> N
 def test_an_interrupted_table_finds_its_finished_parts_again(
     kept: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frontier = importlib.import_module("studies.frontier")
+    frontier = importlib.import_module("cisp_book.studies.frontier")
     monkeypatch.setattr(kept, "finished", lambda: joblib.Memory(tmp_path, verbose=0))
     monkeypatch.setattr(frontier, "RUNS", {frontier.post: (("mean",), (3,))})
     for name, value in (("WIDTHS", (100, 200)), ("INPUTS", 20), ("SEEDS", (0,))):
@@ -319,8 +319,8 @@ def test_an_interrupted_table_finds_its_finished_parts_again(
 
 
 def test_rows_of_the_exact_studies_are_what_the_code_gives(kept: ModuleType) -> None:
-    tables = importlib.import_module("studies.exact_tables")
-    edges = importlib.import_module("studies.exact_edges")
+    tables = importlib.import_module("cisp_book.studies.exact_tables")
+    edges = importlib.import_module("cisp_book.studies.exact_edges")
     row = tables.denser_row("design", 3, 2, L=6, draws=8, sets=800)
     stored = tables.exact_denser().query("z == 2 and slopes == 3 and table == 'design'")
     assert stored.places.item() == pytest.approx(row["places"])
@@ -332,8 +332,8 @@ def test_rows_of_the_exact_studies_are_what_the_code_gives(kept: ModuleType) -> 
 
 
 def test_the_exact_studies_count_neurons_and_circuits_as_the_networks_do(kept: ModuleType) -> None:
-    exact = importlib.import_module("studies.exact")
-    tables = importlib.import_module("studies.exact_tables")
+    exact = importlib.import_module("cisp_book.studies.exact")
+    tables = importlib.import_module("cisp_book.studies.exact_tables")
     for z in (1, 2, 3, 4):
         network = cisp.superpose_exact(exact.turning(5, 2), D=400, z=z)
         assert network.d == tables.width_each(z)
@@ -344,7 +344,7 @@ def test_the_exact_studies_count_neurons_and_circuits_as_the_networks_do(kept: M
 
 
 def test_tables_of_any_slopes_are_those_of_the_designs(kept: ModuleType) -> None:
-    tables = importlib.import_module("studies.exact_tables")
+    tables = importlib.import_module("cisp_book.studies.exact_tables")
     consecutive = tables.table_of_slopes(np.arange(4), q=11, S=3)
     design = cisp.transversal_design(T=44, n=33, S=3)
     mirrored = design.reshape(44, 3)[:, ::-1] % 11 + 11 * np.arange(3)  # r + k (S-1-x) there

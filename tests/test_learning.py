@@ -12,14 +12,13 @@ import torch
 
 import cisp
 
-BOOK = Path(__file__).parent.parent / "book"
+DATA = Path(__file__).parent.parent / "src/cisp_book/data"
 SIZES = {"T": 40, "D": 96, "S": 3, "L": 3}
 
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BOOK))
-    return importlib.import_module("studies.learning")
+    return importlib.import_module("cisp_book.studies.learning")
 
 
 @pytest.fixture
@@ -124,7 +123,7 @@ def test_by_hand_a_circuit_alone_speaks_on_its_own_positions_only(
 def test_a_kept_row_is_what_the_code_gives(page: ModuleType) -> None:
     network = page.hand_coded(1, T=80, D=160, S=4, L=3)
     fresh = page.judged(page.as_dense(page.start("random", network, 1), network), network)
-    stored = pd.read_csv(BOOK / "data" / "learned.csv", comment="#")
+    stored = pd.read_csv(DATA / "learned.csv", comment="#")
     stored = stored.query("start == 'random' and loss == 'L4' and seed == 1 and step == 0")
     assert len(stored) == 2  # with the last layer read, or every
     for key in fresh:  # single precision, in another order on another machine

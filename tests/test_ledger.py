@@ -1,10 +1,9 @@
 """Every row of the ledger says for which networks it speaks."""
 
-import importlib
 import re
 from pathlib import Path
 
-import pytest
+from cisp_book import claims
 
 BOOK = Path(__file__).parent.parent / "book"
 SIZE = r"\b[TDnq]=|\(D, T\)|\d circuits|400 pairs"
@@ -17,9 +16,6 @@ NEEDED = {  # of a law of this book on the errors of a network
 
 
 def rows(pages: str) -> list[dict[str, str]]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BOOK))
-        claims = importlib.import_module("claims")
     return [row for page in sorted(BOOK.glob(pages)) for row in claims.entries(page)]
 
 

@@ -18,8 +18,7 @@ BOOK = Path(__file__).parent.parent / "book"
 
 @pytest.fixture
 def page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BOOK))
-    return importlib.import_module(request.param)
+    return importlib.import_module(f"cisp_book.{request.param}")
 
 
 in_measured = pytest.mark.parametrize("page", ["measured"], indirect=True)

@@ -3,7 +3,6 @@
 import importlib
 from itertools import product
 from math import inf, pi, sqrt
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -185,8 +184,7 @@ def test_what_no_layer_could_be_is_refused() -> None:
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "book"))
-    return importlib.import_module("studies.pairs_trained")
+    return importlib.import_module("cisp_book.studies.pairs_trained")
 
 
 def test_a_silent_layer_errs_where_a_pair_is_on(study: ModuleType) -> None:

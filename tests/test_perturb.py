@@ -2,7 +2,6 @@
 
 import importlib
 from math import cos, pi
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -87,8 +86,7 @@ def test_a_sphere_without_radius_and_a_walk_without_steps_are_refused() -> None:
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "book"))
-    return importlib.import_module("studies.perturbed")
+    return importlib.import_module("cisp_book.studies.perturbed")
 
 
 def small() -> cisp.Network:

@@ -4,7 +4,6 @@ import importlib
 from collections.abc import Callable
 from itertools import combinations, permutations
 from math import comb, factorial, log
-from pathlib import Path
 from types import ModuleType
 
 import jaxtyping
@@ -250,8 +249,7 @@ def test_the_losses_are_those_of_the_next_number() -> None:
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "book"))
-    return importlib.import_module("studies.sorting")
+    return importlib.import_module("cisp_book.studies.sorting")
 
 
 def test_the_shift_makes_qk_among_numbers_toeplitz_and_leaves_the_separator(

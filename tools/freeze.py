@@ -8,14 +8,11 @@ from typing import Any
 
 import torch
 
+import cisp
+from cisp.testbed.frozen import BEDS, fingerprint
+from cisp_book.little import grid, trained
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book"))
-
-from little import grid, trained  # noqa: E402  # the book's own
-
-import cisp  # noqa: E402
-from cisp.testbed.frozen import BEDS, fingerprint  # noqa: E402
-
 SAMPLES = 20_000  # inputs behind the errors of a card
 
 

@@ -2,7 +2,7 @@
 # The local learning coefficient by devinterp: first where its value is known (a regular minimum of
 # ten weights, 10/2; a fourth power of each, 10/4), then of the sorting transformer of chapter 21 as
 # it is trained, at two strengths of the pull to where the chain starts; kept in
-# book/data/peers_llc.txt. Outside CI; its packages take minutes, the chains ten more.
+# src/cisp_book/data/peers_llc.txt. Outside CI; its packages take minutes, the chains ten more.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 here=$(mktemp -d)
@@ -110,4 +110,4 @@ for name, (model, y) in cases.items():
 P
 cd "$here"
 TQDM_DISABLE=1 OMP_NUM_THREADS=1 "$here/venv/bin/python" "$here/peer.py" \
-  "$root/book/data/sorting.safetensors" | tee "$root/book/data/peers_llc.txt"
+  "$root/src/cisp_book/data/sorting.safetensors" | tee "$root/src/cisp_book/data/peers_llc.txt"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SAELens (sae-lens on PyPI) on the activations of a bed: its TopK autoencoder, its own scores of
-# synthetic truth, and beside them those of cisp.recovery, kept in book/data/peers_sae.txt. Outside
+# synthetic truth, and beside them those of cisp.recovery, kept in src/cisp_book/data/peers_sae.txt. Outside
 # CI; its 60 packages take minutes.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -74,4 +74,4 @@ print(
 print("those of cisp, circuits as directions and as subspaces:")
 print(cisp.recovery(bed, decoder=sae.W_dec, encode=lambda x: sae.encode(scale(x))).round(3).to_string())
 P
-WANDB_MODE=disabled "$here/venv/bin/python" "$here/peer.py" > "$root/book/data/peers_sae.txt"
+WANDB_MODE=disabled "$here/venv/bin/python" "$here/peer.py" > "$root/src/cisp_book/data/peers_sae.txt"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tms-kit (PyPI) on the cases of book/18_store_features.ipynb, beside cisp.neighbours.store: five
 # features in the plane, and many in 30 dimensions; the same steps, batches and rates for both, and
-# the time of each (of the CPU, one thread). Kept in book/data/peers_store.txt. Outside CI; minutes.
+# the time of each (of the CPU, one thread). Kept in src/cisp_book/data/peers_store.txt. Outside CI; minutes.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 here=$(mktemp -d)
@@ -79,4 +79,4 @@ for name, run in (("tms-kit", peer), ("cisp", ours)):
     print(f"{name}: 200 in 30, p={dense[:, 0].numpy().round(2)}: D / |W|^2 {each},")
     print(f"    shares of a dimension within 0.02 of 1/2: {half:.2f}, {process_time() - start:.0f} s of CPU")
 P
-"$here/venv/bin/python" "$here/peer.py" | tee "$root/book/data/peers_store.txt"
+"$here/venv/bin/python" "$here/peer.py" | tee "$root/src/cisp_book/data/peers_store.txt"

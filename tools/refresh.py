@@ -1,9 +1,11 @@
 """Execute notebooks in place and keep text outputs only, so that a second run changes nothing.
 
-Two at a time, the ledger last: it reads what the others have stored. The figure of the introduction
-is kept beside it, for the README.
+Two at a time, the ledger last: it reads what the others have stored. Then every number that a cell
+claims is written into the text of all pages, before the comment that names it. The figure of the
+introduction is kept beside it, for the README.
 """
 
+import re
 import sys
 from base64 import b64decode
 from concurrent.futures import ProcessPoolExecutor
@@ -12,7 +14,10 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from cisp_book.claims import MARKED, OUTSIDE, claimed, in_text
+
 DROPPED = ("image/", "application/vnd")
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
 def refresh(path: Path) -> None:
@@ -30,10 +35,7 @@ def refresh(path: Path) -> None:
         coalesce_streams=True,
         resources={"metadata": {"path": str(path.parent)}},
     ).execute()
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": notebook.metadata.language_info}
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
         errors = [o for o in cell.get("outputs", []) if o.get("name") == "stderr"]
@@ -43,22 +45,37 @@ def refresh(path: Path) -> None:
             print(f"{path} cell {number}: {output.text}", flush=True)
             cell.outputs.remove(output)
         for output in cell.get("outputs", []):
+            if OUTSIDE in output.get("text", ""):
+                raise RuntimeError(f"{path} cell {number}: {output.text}")
             data = output.get("data", {})
             if path.stem == "intro" and "image/png" in data:
                 (path.parent / "_static" / "intro.png").write_bytes(b64decode(data["image/png"]))
             for kind in [k for k in data if k.startswith(DROPPED)]:
                 del data[kind]
-            output.pop("metadata", None) if output.output_type == "stream" else None
             if "metadata" in output:
-                output.metadata = {k: v for k, v in output.metadata.items() if k == "scrapbook"}
+                output.metadata = {k: v for k, v in output.metadata.items() if k == "ledger"}
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
+
+
+def write_numbers(pages: list[Path]) -> None:
+    """Put what the cells of these pages claim into the text of all of them."""
+    shown = {key: in_text(value) for page in pages for key, value in claimed(page).items()}
+    for page in pages:
+        notebook = nbformat.read(page, as_version=4)
+        before = [cell.source for cell in notebook.cells]
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = re.sub(MARKED, lambda m: f"{shown[m[2]]}<!--{m[2]}-->", cell.source)
+        if [cell.source for cell in notebook.cells] != before:
+            nbformat.write(notebook, page)
 
 
 if __name__ == "__main__":
     paths = [Path(name) for name in sys.argv[1:]]
     with ProcessPoolExecutor(2) as pool:
         list(pool.map(refresh, [path for path in paths if path.stem != "ledger"]))
+    write_numbers(sorted(Path("book").glob("*.ipynb")))
     for path in paths:
         if path.stem == "ledger":
             refresh(path)

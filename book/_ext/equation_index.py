@@ -20,7 +20,7 @@ class EquationIndex(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Write the table as MyST text and parse it, so that its roles become links."""
+        """Write the table as MyST text and parse it, so that its links are found."""
         if self.arguments[0] not in WHOSE:
             raise self.error(f"equation-index {self.arguments[0]!r} must be one of {[*WHOSE]}")
         source = Path(self.env.doc2path(self.env.docname)).with_name("equations.csv")
@@ -42,8 +42,8 @@ def _row(row: dict[str, str]) -> str:
     claim = re.sub(r"\bc(\d+) (\d+)", r"C\1.\2", claim)
     test = f"{claim} (`{file}`)" if claim else f"`{file}`"
     page = row["page"]
-    chapter = f"{{doc}}`{int(page[:2]) if page[:2].isdigit() else page} <{page}>`"
-    return f"| {{eq}}`{row['label']}` | {chapter} | {code} | {test} |"
+    chapter = f"[{int(page[:2]) if page[:2].isdigit() else page}]({page}.ipynb)"
+    return f"| [({row['equation']})]({page}.ipynb#{row['label']}) | {chapter} | {code} | {test} |"
 
 
 def _purpose(code: str) -> str:

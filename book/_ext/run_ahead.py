@@ -1,7 +1,7 @@
 """Run notebooks ahead of the page that is read, as many at a time as JOBS says (2 unless it does).
 
 Every build runs every notebook: nothing is kept, so nothing can be of other code. A run is taken
-only by the page with the very same cells.
+only by the page with the very same code.
 """
 
 import os
@@ -50,7 +50,11 @@ def taken(notebook: nbformat.NotebookNode, **given: Any) -> ExecutionResult:
 def _key(notebook: nbformat.NotebookNode, given: dict[str, Any]) -> tuple[str, ...]:
     """All that the outputs may depend on: where and how it is run, its kernel, its cells."""
     kernel = notebook.metadata.get("kernelspec", {}).get("name", "")
-    return (*map(repr, sorted(given.items())), kernel, *(cell.source for cell in notebook.cells))
+    return (
+        *map(repr, sorted(given.items())),
+        kernel,
+        *(cell.source for cell in notebook.cells if cell.cell_type == "code"),
+    )
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

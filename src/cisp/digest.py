@@ -37,8 +37,7 @@ def digest(*functions: Callable[..., object], beside: Iterable[Path] = ()) -> st
     """
     plain = [_plainly(f) for f in functions]
     own = {f.__module__: Path(_file(f)) for f in plain}
-    files = {**own, **{f"{path.parent.name}.{path.stem}": path for path in beside}}
-    files |= {_dotted(path): path for path in PACKAGE.rglob("*.py")}
+    files = own | {_dotted(path): path for path in (*beside, *PACKAGE.rglob("*.py"))}
     known = {
         name: _module(name, path.stem == "__init__", path.read_text(encoding="utf-8"))
         for name, path in files.items()
@@ -71,9 +70,13 @@ def bare(node: ast.AST) -> str:
 
 
 def _dotted(path: Path) -> str:
-    """The name of a module of this package."""
-    *folders, last = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join([NAME, *folders, *([] if last == "__init__" else [last])])
+    """The name of the module in a file, with the packages that it lies in."""
+    parts = [] if path.stem == "__init__" else [path.stem]
+    for folder in path.parents:
+        if not (folder / "__init__.py").exists():
+            break
+        parts.insert(0, folder.name)
+    return ".".join(parts)
 
 
 @cache
