@@ -31,8 +31,8 @@ def layered(*, T: int = 5, d: int = 3, L: int = 4, b: float = -1.0) -> SmallCirc
 def test_the_rotations_keep_the_new_assumptions_and_break_the_old_fourth() -> None:
     findings = check_assumptions(rotations(), D=1000, z=3)
     verdicts = {finding.assumption: finding.holds for finding in findings}
-    assert list(verdicts) == ["1", "2", "3", "4'", "5'", "old 4", "C12.2"]
-    assert verdicts.pop("C12.2") is False  # the post's bias is too small for any extrinsic network
+    assert list(verdicts) == ["1", "2", "3", "4'", "5'", "old 4", "C14.2"]
+    assert verdicts.pop("C14.2") is False  # the post's bias is too small for any extrinsic network
     assert verdicts == {"1": True, "2": True, "3": True, "4'": True, "5'": True, "old 4": False}
 
 
@@ -239,7 +239,7 @@ def test_of_weights_by_layer_the_worst_layer_decides() -> None:
         input_map=circuits.input_map,
     )
     found = {each.assumption: each for each in check_assumptions(layers, D=400, z=1)}
-    assert {k for k, each in found.items() if not each.holds} == {"5'", "old 4", "C12.2"}
-    for name in ("5'", "C12.2"):
+    assert {k for k, each in found.items() if not each.holds} == {"5'", "old 4", "C14.2"}
+    for name in ("5'", "C14.2"):
         assert (found[name].circuit, found[name].layer) == (7, 3)
     assert found["5'"].margin == pytest.approx(3)

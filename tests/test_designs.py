@@ -170,6 +170,6 @@ def test_two_million_circuits_are_placed_in_seconds() -> None:
 
 @pytest.mark.parametrize("S", [2, 3, 6, 10, 40])
 def test_the_johnson_bound_is_about_n_squared_over_s_squared(S: int) -> None:
-    # n (n-1)/(S (S-1)) before it is rounded down: S/(S-1) times as much for large n (C11.1)
+    # n (n-1)/(S (S-1)) before it is rounded down: S/(S-1) times as much for large n (C13.1)
     for n in (10**4, 10**6):
         assert johnson_bound(n=n, S=S) * S**2 / n**2 == pytest.approx(S / (S - 1), rel=2 * S / n)

@@ -160,7 +160,7 @@ def test_weights_are_the_shared_part_and_the_components(make: Callable[[], Netwo
 def test_a_layer_keeps_the_sum_of_what_a_circuits_positions_hold(
     make: Callable[[], Network],
 ) -> None:
-    # the own part alone, which is sent to the other S - 1 positions, and turned (C12.3)
+    # the own part alone, which is sent to the other S - 1 positions, and turned (C14.3)
     network = make()
     held = normal(network.d, network.n)
     for layer in range(2, network.L + 1):

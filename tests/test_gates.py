@@ -1,4 +1,4 @@
-"""Gated circuits against a plain loop over layers, alone and in networks (C15.1)."""
+"""Gated circuits against a plain loop over layers, alone and in networks (C19.1)."""
 
 import importlib
 from dataclasses import replace

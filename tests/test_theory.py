@@ -706,7 +706,7 @@ def joinings(table: Table) -> int:
     [shared_once(T=14, n=14, S=3, seed=1), cisp.transversal_design(T=13, n=12, S=3), even(12)],
     ids=["random", "design", "even"],
 )
-def test_the_law_c12_4_counts_meetings_and_third_circuits(table: Table, layer: int) -> None:
+def test_the_law_c14_4_counts_meetings_and_third_circuits(table: Table, layer: int) -> None:
     T, S = table.shape
     o, N = overlaps(table, 14), joinings(table) / (T * (T - 1))
     assert N > 0
@@ -715,7 +715,7 @@ def test_the_law_c12_4_counts_meetings_and_third_circuits(table: Table, layer: i
     assert found == pytest.approx(2 * squared, rel=1e-12)
 
 
-def test_the_law_c12_4_is_about_its_even_load_form() -> None:
+def test_the_law_c14_4_is_about_its_even_load_form() -> None:
     T, n, S = 557, 250, 8
     table = cisp.transversal_design(T=T, n=n, S=S)
     for layer in (1, 5, 10):
@@ -724,7 +724,7 @@ def test_the_law_c12_4_is_about_its_even_load_form() -> None:
         assert found == pytest.approx(leading, rel=0.1)
 
 
-def test_extrinsic_networks_err_by_the_law_c12_4_in_early_layers() -> None:
+def test_extrinsic_networks_err_by_the_law_c14_4_in_early_layers() -> None:
     frames = []
     for seed in range(4):
         # whose layer 1 loads the vectors and has no read-out

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The local learning coefficient by devinterp: first where its value is known (a regular minimum of
-# ten weights, 10/2; a fourth power of each, 10/4), then of the sorting transformer of chapter 21 as
+# ten weights, 10/2; a fourth power of each, 10/4), then of the sorting transformer of chapter 26 as
 # it is trained, at two strengths of the pull to where the chain starts; kept in
 # src/cisp_book/data/peers_llc.txt. Outside CI; its packages take minutes, the chains ten more.
 set -euo pipefail

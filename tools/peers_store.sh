@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tms-kit (PyPI) on the cases of book/18_store_features.ipynb, beside cisp.neighbours.store: five
+# tms-kit (PyPI) on the cases of book/23_store_features.ipynb, beside cisp.neighbours.store: five
 # features in the plane, and many in 30 dimensions; the same steps, batches and rates for both, and
 # the time of each (of the CPU, one thread). Kept in src/cisp_book/data/peers_store.txt. Outside CI; minutes.
 set -euo pipefail

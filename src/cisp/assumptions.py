@@ -41,14 +41,14 @@ class Finding:
 
 
 def check_assumptions(circuits: SmallCircuits, *, D: int, z: int) -> list[Finding]:
-    """Findings on assumptions 1, 2, 3, 4', 5', the older 4 and C12.2, in this order.
+    """Findings on assumptions 1, 2, 3, 4', 5', the older 4 and C14.2, in this order.
 
     1: few circuits are active. 2: inactive circuits ignore noise. 3: they are at zero. 4': one bias
     for all. 5': active circuits do not amplify noise. The older 4, uncorrelated weights, is only
-    reported: it need not hold, and for rotations it does not. C12.2, which the extrinsic network
+    reported: it need not hold, and for rotations it does not. C14.2, which the extrinsic network
     needs: what leaks from a circuit stays below the bias.
 
-    Weights of layer 1 meet no noise, as inputs are embedded by them: 2, 5' and C12.2 are about the
+    Weights of layer 1 meet no noise, as inputs are embedded by them: 2, 5' and C14.2 are about the
     others. 5' is judged where the theory needs it, on errors that leave the On-indicator alone; for
     circuits without an "indicator" read-out, on all errors.
     """
@@ -168,7 +168,7 @@ def weights_are_uncorrelated(circuits: SmallCircuits) -> Finding:
 
 
 def leaks_are_silenced(circuits: SmallCircuits) -> Finding:
-    """C12.2 for any extrinsic network: the largest Delta w_t a_v of two circuits, over the bias.
+    """C14.2 for any extrinsic network: the largest Delta w_t a_v of two circuits, over the bias.
 
     A position outside v hears at most S - 1 circuits that meet v, at 1/(S-1) of this each, where
     two groups of a table do not meet twice (a transversal design of at most q^2 circuits). So up to
@@ -186,7 +186,7 @@ def leaks_are_silenced(circuits: SmallCircuits) -> Finding:
     none = circuits.w.new_zeros(1, circuits.T, 1)
     push, circuit, layer = _worst(torch.stack(pushes) if pushes else none, largest=True)
     told = "most that a circuit's own part sends a stranger, in units of its bias"
-    return Finding("C12.2", push <= 1, push, told, circuit, layer + 1)
+    return Finding("C14.2", push <= 1, push, told, circuit, layer + 1)
 
 
 def _noisy(circuits: SmallCircuits) -> tuple[Tensor, Tensor, int]:

@@ -21,7 +21,7 @@ def with_calls(
 ) -> nn.Sequential:
     """The network as plain layers in which some circuits switch others on, A^0 -> A^L, (batch, D).
 
-    Equation C14.6. calls: pairs (v, u) of a caller and the circuit that it calls. start: the state
+    Equation C18.6. calls: pairs (v, u) of a caller and the circuit that it calls. start: the state
     (d' neurons) in which u begins, in layer `layer` + 1.
 
     A position of u hears all S positions of each circuit v that calls one of its circuits. With C

@@ -38,7 +38,7 @@ class Crowd:
 
     @property
     def joinings(self) -> float:
-        """N of C12.4: how many third circuits join a position of one circuit to one of another."""
+        """N of C14.4: how many third circuits join a position of one circuit to one of another."""
         T, own = len(self.others), self.others.double()
         return float((own.sum(1) ** 2 - (own**2).sum(1)).sum() / max(T * (T - 1), 1))
 

@@ -41,7 +41,7 @@ def gated(
 ) -> SmallCircuits:
     """T circuits x^l = ReLU(w_t^l x^{l-1} + b_t^l) under an On-indicator, d = 2 + m neurons wide.
 
-    Equation C15.1. Neurons 0 and 1 carry the indicator alpha = a_0 - a_1, the other m carry x:
+    Equation C19.1. Neurons 0 and 1 carry the indicator alpha = a_0 - a_1, the other m carry x:
 
         a^l = ReLU(w_t (a^{l-1} - s^{l-1} alpha) + (b_t + s^l + bias) alpha - bias)
 

@@ -31,7 +31,7 @@ class Foretold:
 def dealt(
     circuits: SmallCircuits, crowd: Crowd, *, z: int, draws: int, rng: np.random.Generator
 ) -> Foretold:
-    """The error of the last read-out in the last layer of the post's embedding (C15.3).
+    """The error of the last read-out in the last layer of the post's embedding (C19.3).
 
     Position p of circuit t receives in layer l, with a_hat the read-outs of layer l-1,
 
@@ -72,7 +72,7 @@ def dealt(
 def extrinsic(
     circuits: SmallCircuits, crowd: Crowd, *, z: int, draws: int, rng: np.random.Generator
 ) -> Foretold:
-    """The error of the last read-out in the last layer of the extrinsic embedding (C15.4).
+    """The error of the last read-out in the last layer of the extrinsic embedding (C19.4).
 
     Only active circuits count. Two of them meet with probability S^2 q, in one position, which
     hears both; and N third circuits u on average join a position of one to one of the other, which

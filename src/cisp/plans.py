@@ -45,7 +45,7 @@ def plan(
     draws: int = 16384,
     rng: Seed = 0,
 ) -> pd.DataFrame:
-    """The errors to expect at width D, for each embedding and S, best first (C15.3, C15.4).
+    """The errors to expect at width D, for each embedding and S, best first (C19.3, C19.4).
 
     mse: of the active circuits' last read-out, in the last layer, over inputs with z active; nan
         where it is not foretold, for a reason given in `note`.

@@ -1,4 +1,4 @@
-"""Whether a circuit that runs alone wakes a neuron that is not its own: C12.2 for every pair."""
+"""Whether a circuit that runs alone wakes a neuron that is not its own: C14.2 for every pair."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Loudest:
 
 
 def check_silence(network: Network, rng: Seed) -> None:
-    """Raise ValueError if a neuron outside circuit v wakes while v runs alone (C12.2).
+    """Raise ValueError if a neuron outside circuit v wakes while v runs alone (C14.2).
 
     In the extrinsic wiring position p outside v receives, from the circuits t that join it to a
     position q of v, the sum of Delta w_t a_v / (S-1). It stays silent if the bias outweighs that.

@@ -3,7 +3,7 @@
 A code is an array of T unit vectors of length n, a row for each feature. A layer holds the sum of
 the active ones, each times its value, and a read-out of feature t is the inner product with row t:
 the value, and noise from each other active feature u, its value times g_tu, their inner product.
-q is the mean of g_tu^2 over pairs. The chapter is 20; C20.1 and its bound on z are those of the
+q is the mean of g_tu^2 over pairs. The chapter is 25; C25.1 and its bound on z are those of the
 post "Some costs of superposition" (Linsefors 2024), whose m and l are T and z here.
 """
 
@@ -40,7 +40,7 @@ def random_code(*, T: int, n: int, rng: Seed = 0) -> Code:
 def optimised_code(*, T: int, n: int, power: int = 8, steps: int = 300, rng: Seed = 0) -> Code:
     """A random code moved by steepest descent on the sum of g_tu^power over pairs.
 
-    power: an even number. 2 leads to a tight frame, of the least q there is (C20.3); a large one
+    power: an even number. 2 leads to a tight frame, of the least q there is (C25.3); a large one
         presses the largest inner product down as well. Costs T^2 n for each step.
     """
     code = random_code(T=T, n=n, rng=rng)
@@ -87,7 +87,7 @@ def interference(code: Code) -> Interference:
 
 
 def lemma_noise(*, T: int, n: int) -> float:
-    """epsilon = sqrt(8 ln T / n), the noise between two features by the post (C20.1).
+    """epsilon = sqrt(8 ln T / n), the noise between two features by the post (C25.1).
 
     The least epsilon for which the Johnson-Lindenstrauss lemma promises lengths within a factor
     sqrt(1 +- epsilon). Inner products are then at most 2 epsilon/(1 - epsilon).
@@ -96,7 +96,7 @@ def lemma_noise(*, T: int, n: int) -> float:
 
 
 def random_largest(*, T: int, n: int) -> float:
-    """The median, over random codes, of the largest size of an inner product (C20.2).
+    """The median, over random codes, of the largest size of an inner product (C25.2).
 
     g^2 is distributed as Beta(1/2, (n-1)/2), of mean q = 1/n; T(T-1)/2 pairs as if independent.
     """
@@ -106,12 +106,12 @@ def random_largest(*, T: int, n: int) -> float:
 
 
 def least_q(*, T: int, n: int) -> float:
-    """The least q that any code has, (T-n)/(n (T-1)), and 0 for T <= n (C20.3; Welch 1974)."""
+    """The least q that any code has, (T-n)/(n (T-1)), and 0 for T <= n (C25.3; Welch 1974)."""
     return max(count("T", T, low=2) - count("n", n), 0) / (n * (T - 1))
 
 
 def all_right(*, T: int, q: float | int, z: int) -> float:
-    """The probability [1 - Q(1/(2 sigma))]^T that all of T Boolean features are read right (C20.4).
+    """The probability [1 - Q(1/(2 sigma))]^T that all of T Boolean features are read right (C25.4).
 
     Read against 1/2, with noise of variance sigma^2 = z q as if it were Gaussian, and independent.
     """
@@ -121,9 +121,9 @@ def all_right(*, T: int, q: float | int, z: int) -> float:
 
 
 def most_active(*, T: int, q: float | int) -> float:
-    """The z at which half of all inputs are read right throughout, 1/(4 q k^2), or T (C20.5).
+    """The z at which half of all inputs are read right throughout, 1/(4 q k^2), or T (C25.5).
 
-    From C20.4, with k such that (1 - Q(k))^T = 1/2. For large T, k^2 nears 2 ln T and z therefore
+    From C25.4, with k such that (1 - Q(k))^T = 1/2. For large T, k^2 nears 2 ln T and z therefore
     1/(8 q ln T): of random codes n/(8 ln T), the post's bound.
     """
     k = stats.norm.isf(-np.expm1(-log(2) / count("T", T, low=2)))
@@ -132,7 +132,7 @@ def most_active(*, T: int, q: float | int) -> float:
 
 
 def levels(*, q: float | int, z: int, wrong: float | int = 0.01) -> float:
-    """M, the levels 0, 1/(M-1), ..., 1 that active values can take with few of them lost (C20.7).
+    """M, the levels 0, 1/(M-1), ..., 1 that active values can take with few of them lost (C25.7).
 
     A value is lost if the noise exceeds half a step, at the ends on one side only: a share `wrong`,
     at most 1/2.
@@ -153,7 +153,7 @@ def levels(*, q: float | int, z: int, wrong: float | int = 0.01) -> float:
 
 
 def compounded(*, T: int, q: float | int, z: int, layers: int) -> Float[np.ndarray, " layers"]:
-    """sigma_l^2 = (1 + (T-1) q) sigma_{l-1}^2 + z q, the noise on an inactive feature (C20.8).
+    """sigma_l^2 = (1 + (T-1) q) sigma_{l-1}^2 + z q, the noise on an inactive feature (C25.8).
 
     For layers that read every feature, noise and all, and write it in a code drawn anew.
     """
@@ -164,7 +164,7 @@ def compounded(*, T: int, q: float | int, z: int, layers: int) -> Float[np.ndarr
 
 
 def falsely_on(*, T: int, n: int, S: int, z: int) -> float:
-    """The probability that z features together take all S positions of another (C20.6).
+    """The probability that z features together take all S positions of another (C25.6).
 
     For tables whose rows share at most one position and load all n alike, m = T S/n - 1 others on
     each. Each of the z is on one of the S positions or on none, j given ones stay free with

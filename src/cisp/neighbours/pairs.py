@@ -24,7 +24,7 @@ GATES = {"AND": (0, 0, 0, 1), "XOR": (0, 1, 1, 0), "OR": (0, 1, 1, 1)}  # over C
 
 
 def sign_constant(others: float | int) -> float:
-    """c(t) = E[sign(u) sign(v) ReLU(u + v + sqrt(t) z)] of independent standard normals (C19.1).
+    """c(t) = E[sign(u) sign(v) ReLU(u + v + sqrt(t) z)] of independent standard normals (C24.1).
 
     others: t, how many other bits are on. Integrated by parts: at u = 0 (and at v = 0) the signs of
     v and v + sqrt(t) z agree by arcsin(1 / sqrt(1 + t)), at u + v + sqrt(t) z = 0 those of u and v
@@ -41,7 +41,7 @@ def mean_activations(others: float | int) -> Float[np.ndarray, "4 4"]:
     """E[ReLU(x_i u + x_j v + sqrt(t) z)] for each of CASES (rows), given each of SIGNS (columns).
 
     Row (x, y), column (p, q): (sqrt(x + y + t) + p x + q y) / sqrt(2 pi), and where both bits are
-    on p q c(t) more (C19.2).
+    on p q c(t) more (C24.2).
     """
     t = number("others", others, low=0)
     (x, y), (p, q) = np.array(CASES).T[..., None], np.array(SIGNS).T
@@ -49,7 +49,7 @@ def mean_activations(others: float | int) -> Float[np.ndarray, "4 4"]:
 
 
 def free_parameters(gate: Sequence[float | int], others: float | int) -> Float[np.ndarray, " 4"]:
-    """The four numbers r, over SIGNS, whose read-off is on average the gate's output (C19.3).
+    """The four numbers r, over SIGNS, whose read-off is on average the gate's output (C24.3).
 
     gate: the outputs over CASES. r(p, q) = a + b p + b' q + g p q, and case by case
 
@@ -75,7 +75,7 @@ def free_parameters(gate: Sequence[float | int], others: float | int) -> Float[n
 
 
 def error_variance(*, D: int, on: int, others: float | int) -> float:
-    """The variance of the AND read-off of a pair, over draws of the weights (C19.4).
+    """The variance of the AND read-off of a pair, over draws of the weights (C24.4).
 
     (on + t) / (2 c(t)^2 D), with `on` of the pair's two bits on, less 1 / D if both are: the
     squares of the four numbers are all 1 / c^2, and ReLU keeps half of a second moment.
@@ -89,7 +89,7 @@ def error_variance(*, D: int, on: int, others: float | int) -> float:
 
 
 def affine_error(gate: Sequence[float | int]) -> float:
-    """The least largest error of an affine read-off w_i x_i + w_j x_j + b of the bits (C19.5).
+    """The least largest error of an affine read-off w_i x_i + w_j x_j + b of the bits (C24.5).
 
     |f00 - f10 - f01 + f11| / 4: an affine function has no such difference, and errors of one size
     and of alternating sign share it out.
@@ -104,7 +104,7 @@ def affine_error(gate: Sequence[float | int]) -> float:
 
 
 def rank_floor(y: Float[np.ndarray, "inputs pairs"], D: int) -> float:
-    """The least root mean square error of what is read linearly from any D neurons (C19.6).
+    """The least root mean square error of what is read linearly from any D neurons (C24.6).
 
     What is read has rank D at most, and nothing of that rank is nearer to the targets than their
     first D singular vectors, whatever the neurons compute (Eckart and Young 1936).

@@ -43,7 +43,7 @@ def great_circle(
 def response(
     run: Run, A: Float[Tensor, "batch D"], direction: Float[Tensor, "batch D"], radius: float | int
 ) -> Float[Tensor, " batch"]:
-    """The squared length of run(A + radius u) - run(A), u the direction at length 1 (C19.6)."""
+    """The squared length of run(A + radius u) - run(A), u the direction at length 1 (C24.6)."""
     function("run", run)
     moved = A + positive("radius", radius) * normalize(direction, dim=1)
     return (run(moved) - run(A)).flatten(1).square().sum(1)

@@ -104,14 +104,14 @@ def _normed(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def qk(model: Sorter) -> Float[Tensor, "heads token token"]:
-    """How strongly token i (row) asks for token j: the QK circuits (C21.1), less LayerNorm."""
+    """How strongly token i (row) asks for token j: the QK circuits (C26.1), less LayerNorm."""
     instance("model", model, Sorter)
     E = _less_mean(model.E.detach())
     return (E @ model.Q.detach()) @ (E @ model.K.detach()).mT / model.Q.shape[2] ** 0.5
 
 
 def ov(model: Sorter) -> Float[Tensor, "heads token token"]:
-    """What attending to token i (row) adds to the logit of token j: the OV circuits (C21.2)."""
+    """What attending to token i (row) adds to the logit of token j: the OV circuits (C26.2)."""
     instance("model", model, Sorter)
     moved = _less_mean(model.E.detach()) @ model.V.detach() @ model.O.detach()
     return _less_mean(moved) @ model.U.detach()
@@ -162,7 +162,7 @@ def replaced(share: float, *, numbers: int = 51) -> Target:
 
 
 def floor_permuted(*, share: float, length: int = 10) -> float:
-    """The least loss for each number in nats if a share of targets are permuted (C21.5)."""
+    """The least loss for each number in nats if a share of targets are permuted (C26.5)."""
     N = factorial(count("length", length))
     p = number("share", share, low=0, high=1)
     rest, right = p / N, 1 - p + p / N
@@ -170,7 +170,7 @@ def floor_permuted(*, share: float, length: int = 10) -> float:
 
 
 def floor_replaced(*, share: float, numbers: int = 51, length: int = 10) -> float:
-    """The least loss for each number in nats if a share of elements are replaced (C21.6)."""
+    """The least loss for each number in nats if a share of elements are replaced (C26.6)."""
     count("numbers", numbers, low=2 * count("length", length))
     r = number("share", share, low=0, high=1)
     which = -length * (_xlogx(r) + _xlogx(1 - r))

@@ -21,7 +21,7 @@ Weights = tuple[Tensor, ...]
 def stored(
     x: Float[Tensor, "k batch T"], W: Float[Tensor, "k D T"], b: Float[Tensor, "k T"]
 ) -> Float[Tensor, "k batch T"]:
-    """Estimates x_hat = ReLU(W^T W x + b) of features kept in D dimensions (C18.1)."""
+    """Estimates x_hat = ReLU(W^T W x + b) of features kept in D dimensions (C23.1)."""
     return stored_linearly(x, W, b).relu()
 
 
@@ -42,7 +42,7 @@ def absolute(
     W_out: Float[Tensor, "k T D"],
     b: Float[Tensor, "k T"],
 ) -> Float[Tensor, "k batch T"]:
-    """Outputs ReLU(W_out ReLU(W_in x) + b) of D neurons, trained to be |x| (C18.6)."""
+    """Outputs ReLU(W_out ReLU(W_in x) + b) of D neurons, trained to be |x| (C23.6)."""
     _fits("x", x, None, None, None)
     k, _, T = x.shape
     _fits("W_in", W_in, k, None, T)
@@ -83,7 +83,7 @@ def loss(
     p: Float[Tensor, "k T"],
     importance: Float[Tensor, "#k T"],
 ) -> Float[Tensor, " k"]:
-    """E sum_t I_t (|x_t| - x_hat_t)^2 of each model, estimated from `inputs` x (C18.2).
+    """E sum_t I_t (|x_t| - x_hat_t)^2 of each model, estimated from `inputs` x (C23.2).
 
     An input of zeros comes with its exact weight. For inputs in [0, 1] the goal |x| is x itself.
     """
@@ -131,7 +131,7 @@ def interference(W: Float[Tensor, "... D T"]) -> Float[Tensor, "... T"]:
 
 
 def dimensionality(W: Float[Tensor, "... D T"]) -> Float[Tensor, "... T"]:
-    """|W_i|^2 / sum_j (W_i . W_j / |W_i|)^2, the share of a dimension that feature i has (C18.3).
+    """|W_i|^2 / sum_j (W_i . W_j / |W_i|)^2, the share of a dimension that feature i has (C23.3).
 
     1 alone, 1/2 in an antipodal pair, 2/5 in a pentagon; 0 for W_i = 0.
     """
@@ -143,7 +143,7 @@ def dimensionality(W: Float[Tensor, "... D T"]) -> Float[Tensor, "... T"]:
 def one_active_loss(
     W: Float[Tensor, "k D T"], b: Float[Tensor, "k T"], importance: Float[Tensor, "#k T"]
 ) -> Float[Tensor, "k T"]:
-    """E sum_t I_t (x_t - x_hat_t)^2 where feature j alone is on, uniform in [0, 1] (C18.4), exact.
+    """E sum_t I_t (x_t - x_hat_t)^2 where feature j alone is on, uniform in [0, 1] (C23.4), exact.
 
     Each output is a ramp ReLU(g x + h) against c x, c = 1 or 0: a cubic on either side of its kink.
     """
@@ -164,7 +164,7 @@ def one_active_loss(
 def phase_losses(*, p: float | int, importance: float | int) -> dict[str, float]:
     """Losses of ways to keep T features in T - 1 dimensions, importance of the last other than 1.
 
-    Equation C18.5. One feature is left out, its bias at its mean p/2; or two are antipodal, exact
+    Equation C23.5. One feature is left out, its bias at its mean p/2; or two are antipodal, exact
     unless both are on, when both lose the smaller. "pair of others" needs T = 3.
     """
     number("p", p, low=0, high=1), positive("importance", importance)

@@ -14,7 +14,7 @@ def centred(M: Float[Tensor, "*heads n m"]) -> Float[Tensor, "*heads n m"]:
 
 
 def along_less_across(M: Float[Tensor, "*heads n n"]) -> Float[Tensor, "*heads"]:
-    """The measure of translational symmetry of file 004 (C21.3): the less, the more symmetric."""
+    """The measure of translational symmetry of file 004 (C26.3): the less, the more symmetric."""
     along, across = _steps(M)
     return along - across
 
@@ -33,7 +33,7 @@ def _steps(M: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def deviation(M: Float[Tensor, "*heads n n"]) -> Float[Tensor, "*heads"]:
-    """The variant it concedes (C21.4): 1 - s/s', standard deviations along lines and across.
+    """The variant it concedes (C26.4): 1 - s/s', standard deviations along lines and across.
 
     s is the root of the mean squared distance of an entry from the mean of its line.
     """

@@ -1,4 +1,4 @@
-"""How the critical number of circuits grows with the width, by powers of it (C10.5)."""
+"""How the critical number of circuits grows with the width, by powers of it (C12.1)."""
 
 from math import inf
 
@@ -9,7 +9,7 @@ from cisp.arguments import count
 
 
 def derived_critical_exponent(*, S: int, L: int) -> float:
-    """The exponent of D with which the critical T of layer L grows, for wide networks (C10.5).
+    """The exponent of D with which the critical T of layer L grows, for wide networks (C12.1).
 
     Let rho = n^-a be the share of links, and let n^e neurons be on by mistake to an extent s. One
     of their links is there at the cost a - e, that is with probability n^(e-a); one of a position

@@ -1,4 +1,4 @@
-"""What this book derives: one function for each of its own equations, C7.2 to C12.4.
+"""What this book derives: one function for each of its own equations, C7.2 to C14.4.
 
 Those that take a table keep what the post drops, the averages of this very table; those that take
 sizes are for an even load of T S/n circuits on each position. Each names the regime it is for. An
@@ -139,7 +139,7 @@ def derived_noise_return(*, T: int, n: int, S: int) -> float:
 
 
 def derived_embedding_mean(table: Table, *, n: int, chi: float) -> Float[np.ndarray, "n n"]:
-    """E (W_emb)_pp' over dealings of the table (C11.4).
+    """E (W_emb)_pp' over dealings of the table (C13.4).
 
     With c the load, none of the c_p' circuits on p' in one layer is dealt to p in the next with
     probability about e^(-c_p c_p'/T), for T well above both loads. The entry is then -chi, else
@@ -156,7 +156,7 @@ def derived_embedding_mean(table: Table, *, n: int, chi: float) -> Float[np.ndar
 def derived_outliers(table: Table, *, n: int) -> tuple[float, float]:
     """The outliers of W_emb where few circuits use an entry, m (1+v) (-v -+ sqrt(v^2 + 4v)) / 2.
 
-    For small c_p c_p'/T, E W_emb (C11.4) is [c_p c_p' - m^2 (1+v)^2]/(TS), with m = TS/n the mean
+    For small c_p c_p'/T, E W_emb (C13.4) is [c_p c_p' - m^2 (1+v)^2]/(TS), with m = TS/n the mean
     load and v its variance over m^2: balance (5.24) weighs entries with c_p c_p', which makes
     chi TS the square of sum c^2/sum c = m (1+v). Of rank 2, it has these two eigenvalues, for a
     small v -+ the load's standard deviation.
@@ -171,7 +171,7 @@ def derived_outliers(table: Table, *, n: int) -> tuple[float, float]:
 
 
 def derived_extrinsic_active(table: Table, *, n: int, z: int, layer: int) -> float:
-    """E|delta x|^2 of an active circuit in an extrinsic network, (z-1) [l q + (l-1) mu] (C12.4).
+    """E|delta x|^2 of an active circuit in an extrinsic network, (z-1) [l q + (l-1) mu] (C14.4).
 
     An active circuit that v meets leaves an error of length 1/S at the shared position, in each
     layer anew. From layer 2 on, one that a third circuit joins to v leaves 1/(S (S-1)) in each;

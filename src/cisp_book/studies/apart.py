@@ -71,7 +71,7 @@ def control_bed(seed: int) -> cisp.Network:
 
 
 def extrinsic_bed(seed: int) -> cisp.Network:
-    """The network of chapter 12, exact for one active circuit, which hardly errs with two."""
+    """The network of chapter 14, exact for one active circuit, which hardly errs with two."""
     circuits = cisp.loaded_rotations(T=CIRCUITS, rng=seed, bias=3)
     return cisp.superpose_extrinsic(circuits, **SIZES, rng=100 + seed)
 

@@ -43,7 +43,7 @@ def posts(seed: int, gain: int) -> cisp.Network:
 
 
 def extrinsic(seed: int, gain: int) -> cisp.Network:
-    """The extrinsic network of chapter 12."""
+    """The extrinsic network of chapter 14."""
     circuits = cisp.loaded_rotations(T=CIRCUITS, rng=seed, gain=gain, bias=3)
     table = cisp.transversal_design(T=CIRCUITS, n=SIZES["D"] // 4, S=SIZES["S"])
     return unchecked(circuits, table, D=SIZES["D"])

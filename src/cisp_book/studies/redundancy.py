@@ -20,5 +20,5 @@ def redundancy(*, T: int, D: int, L: int) -> pd.DataFrame:
 
 
 def redundancy_predicted() -> pd.DataFrame:
-    """Density evolution of the designs of chapter 11."""
+    """Density evolution of the designs of chapter 13."""
     return kept("redundancy", redundancy, T=557, D=1000, L=5)
