@@ -37,6 +37,7 @@ studies: $(READY)  ## make every kept table anew whose code has changed: an hour
 
 refresh: $(READY)  ## the same but for the long studies; execute the chapters, store outputs as text
 	OMP_NUM_THREADS=1 $(BIN)/python -m cisp_book.studies
+	$(BIN)/python tools/bibliography.py
 	OMP_NUM_THREADS=1 $(BIN)/python tools/refresh.py book/*.ipynb
 
 clean:

@@ -46,15 +46,6 @@ def lighten_figures(app: Sphinx, exception: Exception | None) -> None:
             few.save(file, optimize=True)
 
 
-def plain_citations(
-    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
-) -> None:
-    """Drop roles that docutils puts on a bibliography and that contradict each other."""
-    if "citation-list" in context.get("body", ""):
-        body = context["body"].replace('<div role="list" class="citation-list">', "<div>")
-        context["body"] = body.replace(' role="doc-biblioentry"', "")
-
-
 def joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """The outputs of a cell, all that went to one stream as one, as `tools/refresh.py` stores them.
 
@@ -109,5 +100,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", bind)
     app.connect("build-finished", keep_used_icons)
     app.connect("build-finished", lighten_figures)
-    app.connect("html-page-context", plain_citations)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
