@@ -175,3 +175,19 @@ def test_the_metadata_are_those_that_jupyterlab_writes(page: Path) -> None:
     assert {*notebook.metadata} == {"kernelspec", "language_info"}
     assert len(notebook.metadata.language_info) == 8 - 1
     assert nbformat.writes(notebook) + "\n" == page.read_text(encoding="utf-8")
+
+
+def test_a_downloaded_chapter_runs_by_itself_and_takes_other_sizes(tmp_path: Path) -> None:
+    papermill = pytest.importorskip("papermill")
+    chapter = tmp_path / "chapter.ipynb"
+    chapter.write_text((BOOK / "05_readout.ipynb").read_text(encoding="utf-8"), encoding="utf-8")
+    run = papermill.execute_notebook(
+        chapter, chapter, parameters={"T": 100}, cwd=tmp_path, progress_bar=False
+    )
+    printed = "".join(
+        output.text
+        for cell in run.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream"
+    )
+    assert "ch5-T = 100, outside 557..557" in printed
