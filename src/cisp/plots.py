@@ -13,6 +13,12 @@ from matplotlib.patches import Circle
 PALETTE = sns.color_palette("colorblind")
 ROTATION, INDICATOR = PALETTE[0], PALETTE[1]
 ACTIVE, INACTIVE = PALETTE[0], PALETTE[7]
+EMBEDDING = {  # of a network: its colour and its mark
+    "post": (PALETTE[3], "o"),
+    "tuned": (PALETTE[4], "P"),
+    "extrinsic": (PALETTE[2], "s"),
+    "exact": (PALETTE[0], "D"),
+}
 ALLOCATION = {"prime steps": PALETTE[3], "design": PALETTE[2]}
 
 
