@@ -30,8 +30,8 @@ class Panel:
 PANELS = (
     Panel(
         "self",
-        "The signal of circuit t, on a position that it shares with a silent neighbour u in layer "
-        "l − 1, goes through u to a position that both share in layer l, where t reads it.",
+        "The signal of circuit t, on a position that it shares with an inactive neighbour u in "
+        "layer l − 1, goes through u to a position that both share in layer l, where t reads it.",
         {"t": 1, "u": 4},
         {"t": (0, 2), "u": (2, 5)},
         {"t": (1, 3), "u": (3, 4)},
@@ -40,8 +40,8 @@ PANELS = (
     Panel(
         "others",
         "The signal of another active circuit v reaches t in layer l in two ways: through v "
-        "itself, where t and v share a position (full line), and through a silent circuit u that "
-        "shares a position with v in layer l − 1 and one with t in layer l (broken line).",
+        "itself, where t and v share a position (full line), and through an inactive circuit u "
+        "that shares a position with v in layer l − 1 and one with t in layer l (broken line).",
         {"u": 2, "v": 5},
         {"u": (1, 3), "v": (3, 5)},
         {"t": (0, 3), "u": (0, 2), "v": (3, 5)},
@@ -116,7 +116,7 @@ def _circuit(t: str, column: int) -> str:
 
 
 def _stretch(panel: Panel, signal: str, start: int, through: str, end: int) -> str:
-    """Up from a position into a circuit, and on to a position; broken through a silent one."""
+    """Up from a position into a circuit, and on to a position; broken through an inactive one."""
     column, color = panel.circuits[through], COLORS[signal]
     broken = ' stroke-dasharray="7 4"' if len(panel.path) > 1 and through == "u" else ""
     look = f'stroke-width="3"{broken}'
