@@ -1,12 +1,14 @@
 """The drawings of chapter 8: what is bold is a path, and it shows in light and dark."""
 
 import re
+from pathlib import Path
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
 from cisp_book.drawings8 import COLORS, PANELS, Panel, paths
 
+BOOK = Path(__file__).parent.parent / "book"
 NAMED = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
 
 
@@ -40,6 +42,14 @@ def test_two_circuits_share_at_most_one_position_a_layer(panel: Panel) -> None:
     for rows in (panel.below, panel.above):
         for t in rows:
             assert all(len({*rows[t]} & {*rows[u]}) <= 1 for u in rows if u != t)
+
+
+def test_the_page_knows_them_as_drawings_which_take_its_colours() -> None:
+    rule = (
+        'html[data-theme="dark"] .bd-content .bd-article div.cell_output .text_html:has(.drawing)'
+    )
+    assert fromstring(paths().data).get("class") == "drawing"
+    assert rule in (BOOK / "_static" / "book.css").read_text(encoding="utf-8")
 
 
 def test_a_drawing_has_its_words_and_only_colours_that_show_on_light_and_dark() -> None:

@@ -63,7 +63,8 @@ PANELS = (
 def paths() -> HTML:
     """Self, others and previous, a drawing each: side by side, on a phone one below the other."""
     drawings = "\n".join(map(_drawing, PANELS))
-    return HTML(f'<div style="display:flex;flex-wrap:wrap;gap:1.5rem">\n{drawings}\n</div>')
+    side_by_side = 'class="drawing" style="display:flex;flex-wrap:wrap;gap:1.5rem"'
+    return HTML(f"<div {side_by_side}>\n{drawings}\n</div>")
 
 
 def _drawing(panel: Panel) -> str:
