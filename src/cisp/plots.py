@@ -65,7 +65,7 @@ def planes(
 def turns(
     axes: Sequence[Axes] | np.ndarray, x: Float[np.ndarray, "layers k 2"]
 ) -> Sequence[Axes] | np.ndarray:
-    """Each vector's way from the layer before as an arc on its own radius, the shorter way round."""
+    """Each vector's way from the layer before, as an arc on its own radius, the shorter way."""
     angles = np.unwrap(np.arctan2(x[..., 1], x[..., 0]), axis=0)
     for layer, ax in enumerate(axes[1:], start=1):
         for k, (start, end) in enumerate(zip(angles[layer - 1], angles[layer], strict=True)):
