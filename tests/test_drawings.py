@@ -200,6 +200,9 @@ def test_the_strip_shows_the_neurons_that_are_on() -> None:
         {p.get("stroke"): p.attrib["d"].count("M") for p in s.iter("path")} for s in (seizure, cure)
     ]
     asked = set(network.tables[-1, 0].tolist())
+    (drawn,) = (p.attrib["d"] for p in seizure.iter("path") if p.get("stroke") == FIRST)
+    places = [(float(x), float(y)) for x, y in re.findall(r"M([\d.]+) ([\d.]+)", drawn)]
+    assert {round((x - 7.5) / 9 + 16 * (y - 7.5) / 9) for x, y in places} == asked
     assert strokes[0][FIRST] == len(asked) == strokes[1][FIRST] == 6
     assert strokes[0][STRAY] <= on <= strokes[0][STRAY] + 6
     assert STRAY not in strokes[1]
