@@ -42,7 +42,9 @@ def test_the_label_is_the_number_and_an_own_equation_stands_in_its_chapter() -> 
 @pytest.mark.parametrize("row", MAP, ids=lambda row: row["equation"])
 def test_the_equation_has_its_label_code_and_test(row: dict[str, str]) -> None:
     number = re.compile(rf"(?<![\d.]){re.escape(row['equation'])}(?!\d)")
-    assert sum(f"({row['label']})" in text for text in cells(row["page"], "markdown")) == 1
+    shown = f'<a id="{row["label"]}"></a>', rf"\tag{{{row['equation']}}}"
+    texts = cells(row["page"], "markdown")
+    assert [sum(text.count(part) for text in texts) for part in shown] == [1, 1]
     if row["code"] == "cell":
         assert any(number.search(source) for source in cells(row["page"], "code"))
         assert row["test"] == f"book/{row['page']}.ipynb"
@@ -59,7 +61,7 @@ def test_every_labelled_equation_is_on_the_map_once() -> None:
         (label, page)
         for page in pages
         for text in cells(page, "markdown")
-        for label in re.findall(r"\$\$ \((eq-[\w-]+)\)", text)
+        for label in re.findall(r'<a id="(eq-[\w-]+)"></a>', text)
     ]
     assert sorted(labels) == sorted((row["label"], row["page"]) for row in MAP)
 

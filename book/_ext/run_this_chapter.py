@@ -9,9 +9,8 @@ BOX = """
 <aside class="admonition run-this-chapter" aria-label="Run this {kind}">
 <p class="admonition-title">Run this {kind}</p>
 <p><code>make lab</code>, in the folder of the project, opens JupyterLab: choose
-<code>{name}</code>, change the sizes in its first code cell and run all cells.
-Or <a href="{link}" download>download the notebook</a> and put it into the project's
-folder <code>book</code>; where the package is installed, any Jupyter runs it from there.</p>
+<code>{name}</code>{change} and run all cells.
+Or <a href="{link}" download>download the notebook</a>: any Jupyter runs it in which the package <code>cisp</code> is installed.</p>
 </aside>
 """
 
@@ -25,7 +24,8 @@ def add_box(
         link = context["pathto"]("_sources/" + source, True)
         name = PurePosixPath(source).name
         kind = "chapter" if name[0].isdigit() else "page"
-        context["body"] += BOX.format(kind=kind, name=name, link=link)
+        change = ", change the sizes in its first code cell" if kind == "chapter" else ""
+        context["body"] += BOX.format(kind=kind, name=name, link=link, change=change)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -11,7 +11,7 @@ function fitFormulas() {
 
 // A figure drawn for a wide screen keeps letters of a legible size on a phone, and scrolls.
 function fitFigures() {
-  for (const image of every('figure img')) {
+  for (const image of every('.cell_output img')) {
     const box = image.closest('.figure-box') ?? document.createElement('div')
     if (!box.isConnected) image.replaceWith(box), box.append(image)
     box.className = image.naturalWidth > 600 ? 'figure-box large' : 'figure-box'
@@ -34,7 +34,7 @@ function fitTables() {
 function hint(box) {
   box.classList.toggle('more', box.scrollLeft + box.clientWidth < box.scrollWidth - 1)
   if (box.scrollWidth > box.clientWidth) box.tabIndex = 0
-  else if (!box.matches('mjx-container')) box.removeAttribute('tabindex') // MathJax sets its own
+  else box.removeAttribute('tabindex')
 }
 const scrolling = '.figure-box, .bd-article pre, .bd-article table, mjx-container[display], mjx-container.wide'
 

@@ -70,13 +70,17 @@ def bare(node: ast.AST) -> str:
 
 
 def _dotted(path: Path) -> str:
-    """The name of the module in a file, with the packages that it lies in."""
-    parts = [] if path.stem == "__init__" else [path.stem]
-    for folder in path.parents:
-        if not (folder / "__init__.py").exists():
-            break
-        parts.insert(0, folder.name)
-    return ".".join(parts)
+    """The name of the module in a file of this package, or of another."""
+    top = PACKAGE if path.is_relative_to(PACKAGE) else _top(path.parent)
+    *folders, last = path.relative_to(top).with_suffix("").parts
+    name = NAME if top == PACKAGE else top.name
+    return ".".join([name, *folders, *([] if last == "__init__" else [last])])
+
+
+def _top(folder: Path) -> Path:
+    """The outermost package that a package lies in."""
+    above = folder.parent
+    return _top(above) if (above / "__init__.py").exists() else folder
 
 
 @cache

@@ -30,7 +30,7 @@ def kept(
     until then what is kept comes with a StaleWarning.
     """
     path = DATA / f"{name}.csv"
-    code = digest(make, beside=HERE.rglob("*.py"))
+    code = code_of(make)
     key, was = f"# {code} {parameters}", ""
     if path.exists():
         was = path.read_text(encoding="utf-8").partition("\n")[0]
@@ -49,6 +49,11 @@ def kept(
     return pd.read_csv(path, comment="#")
 
 
+def code_of(make: Callable[..., object]) -> str:
+    """The digest of a function with all that it reaches in the package and in this one."""
+    return digest(make, beside=[*HERE.glob("*.py"), *HERE.glob("studies/*.py")])
+
+
 def finished() -> joblib.Memory:
     """Where a table that was interrupted finds its finished parts again."""
     return joblib.Memory(HERE / ".finished", verbose=0)
@@ -56,7 +61,7 @@ def finished() -> joblib.Memory:
 
 def in_parts(make: Callable[..., Found], cells: Iterable[tuple[object, ...]]) -> list[Found]:
     """make(*cell) of every cell, two at a time; those finished before are found again."""
-    every, code = list(cells), digest(make, beside=HERE.rglob("*.py"))
+    every, code = list(cells), code_of(make)
     jobs = (joblib.delayed(finished().cache(_part))(make, cell, code) for cell in every)
     found = joblib.Parallel(n_jobs=2, return_as="generator")(jobs)
     return list(tqdm(found, total=len(every)))

@@ -32,7 +32,7 @@ from cisp_book.apart import (
     random,
     singular,
 )
-from cisp_book.kept import HERE, finished, kept
+from cisp_book.kept import code_of, finished, kept
 
 CIRCUITS, WIDTH = 100, 400
 SIZES: dict[str, Any] = {"D": WIDTH, "S": 5, "L": 5}
@@ -158,7 +158,7 @@ def each_once(
     one: Callable[..., pd.DataFrame], cells: list[tuple[Any, ...]], methods: str
 ) -> pd.DataFrame:
     """A table of all cells, those done before found again."""
-    code = digest(one, beside=HERE.rglob("*.py")) + methods
+    code = code_of(one) + methods
     again = finished().cache(one)
     jobs = [joblib.delayed(again)(*each, code) for each in cells]
     done = joblib.Parallel(return_as="generator")(jobs)

@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from cisp.digest import digest
 from cisp.neighbours.sorting import (
     Sorter,
     Target,
@@ -27,7 +26,7 @@ from cisp.neighbours.sorting import (
     train,
 )
 from cisp.neighbours.symmetry import along_less_across, centred, deviation, symmetry, toeplitz
-from cisp_book.kept import DATA, HERE, finished, kept
+from cisp_book.kept import DATA, code_of, finished, kept
 
 RATE, DECAY, SEEDS, STEPS, SHORT = 3e-3, 0.5, 5, 2000, 600
 SEEN = (0, 30, 60, 100, 200, 400, 1000, 2000)  # steps after which a run is judged
@@ -143,7 +142,7 @@ def run(
 
 def runs(cells: list[tuple[int, float, str, float, int, int]]) -> list[Run]:
     """Each run, those done before found again."""
-    code, again = digest(run, beside=HERE.rglob("*.py")), finished().cache(run)
+    code, again = code_of(run), finished().cache(run)
     done = joblib.Parallel(return_as="generator")(joblib.delayed(again)(*c, code) for c in cells)
     return list(tqdm(done, total=len(cells)))
 
