@@ -123,7 +123,9 @@ def error_growth(ax: Axes, errors: pd.DataFrame, *, line: float | int, above: st
         for values, style in ((part.mse**0.5, "-"), (part.worst, "--")):
             ax.plot(part.layer, values.where(values > 1e-9), style, marker="o", ms=4, color=color)
     ax.set(yscale="log", xlabel="layer", ylabel="error", xticks=sorted(errors.layer.unique()))
-    ax.axhspan(line, ax.get_ylim()[1], color="0.93", zorder=0)
+    limits = ax.get_ylim()
+    ax.axhspan(line, 1e6 * line, color="0.93", zorder=0)
+    ax.set_ylim(limits)
     ax.annotate(above, (0.02, 0.97), xycoords="axes fraction", va="top", color="0.35")
     names = {f"z = {z}": Line2D([], [], color=color) for z, color in shade.items()}
     names |= {"root mean square": Line2D([], [], color="0.3", ls="-")}
