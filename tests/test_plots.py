@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from cisp import plots
 
@@ -91,9 +92,7 @@ def test_a_matrix_shows_zero_in_the_middle_of_its_colours() -> None:
     assert len(figure.axes) == 2  # the colour bar
 
 
-def test_the_growth_of_errors_shows_root_mean_square_and_worst_and_where_a_guess_is_better() -> (
-    None
-):
+def test_root_mean_square_and_worst_errors_and_where_a_guess_is_better() -> None:
     rows = [(z, layer, 4.0 ** (layer - 2) * z, 3.0 * z) for z in (1, 2) for layer in (1, 2, 3)]
     errors = pd.DataFrame(rows, columns=["z", "layer", "mse", "worst"])
     errors.loc[0, ["mse", "worst"]] = 1e-30, 1e-15
@@ -106,9 +105,12 @@ def test_the_growth_of_errors_shows_root_mean_square_and_worst_and_where_a_guess
         np.testing.assert_array_equal(np.isnan(left_out), [True, False, False])
     assert [line.get_linestyle() for line in ax.lines] == ["-", "--"] * 2
     assert ax.lines[0].get_color() == ax.lines[1].get_color() != ax.lines[2].get_color()
-    assert ax.patches[0].get_xy()[1] == 1
+    (region,) = ax.patches
+    assert isinstance(region, Rectangle)
+    assert region.get_y() == 1
     assert [words.get_text() for words in ax.texts] == ["worse than a guess"]
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == [
+    assert (legend := ax.get_legend())
+    assert [t.get_text() for t in legend.get_texts()] == [
         "z = 1",
         "z = 2",
         "root mean square",
