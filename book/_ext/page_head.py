@@ -7,7 +7,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-LONGEST = 200  # characters: who reads these tags shows no more
+LONGEST = 250  # characters: who reads these tags shows no more
 
 
 def describe(
@@ -23,7 +23,7 @@ def describe(
     context["metatags"] += f"""
 <meta name="description" content="{text}">
 <meta property="og:type" content="article">
-<meta property="og:site_name" content="{escape(app.config.project)}">
+<meta property="og:site_name" content="{escape(app.config.html_title)}">
 <meta property="og:title" content="{title}">
 <meta property="og:description" content="{text}">"""
 
