@@ -38,6 +38,8 @@ def refresh(path: Path) -> None:
     notebook.metadata = {"kernelspec": KERNEL, "language_info": notebook.metadata.language_info}
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02d}"
+        if cell.cell_type == "code":
+            fold(cell)
         errors = [o for o in cell.get("outputs", []) if o.get("name") == "stderr"]
         for output in errors:  # a warning carries a path and a process number
             if "StaleWarning" not in output.text:
@@ -56,6 +58,22 @@ def refresh(path: Path) -> None:
                 output.metadata = {k: v for k, v in output.metadata.items() if k == "ledger"}
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
+
+
+def fold(cell: nbformat.NotebookNode) -> None:
+    """Fold a cell in JupyterLab as its tags do in the book, in the keys that it writes."""
+    tags = {*cell.metadata.get("tags", [])}
+    whole = tags & {"hide-cell", "remove-cell"}
+    hidden = {
+        "source_hidden": bool(whole or tags & {"hide-input", "remove-input"}),
+        "outputs_hidden": bool(whole or tags & {"hide-output", "remove-output"}),
+    }
+    cell.metadata.pop("collapsed", None)
+    cell.metadata.pop("jupyter", None)
+    if any(hidden.values()):
+        cell.metadata["jupyter"] = {name: True for name, is_so in hidden.items() if is_so}
+    if hidden["outputs_hidden"]:
+        cell.metadata["collapsed"] = True
 
 
 def write_numbers(pages: list[Path]) -> None:
