@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -13,6 +14,8 @@ import pytest
 from browser import BOOK, CHECKS, broken_links, faults, opened, served
 from playwright.sync_api import Browser, Route
 from test_prints import printed
+
+from cisp_book.claims import entries
 
 PAGES = sorted(
     str(path.relative_to(BOOK))
@@ -362,3 +365,56 @@ def test_a_page_shows_what_its_notebook_stores(page: Path) -> None:
     found = printed((BOOK / "book" / f"{page.stem}.html").read_text(encoding="utf-8"))
     missing = [text for text in stored(page) if text.strip() not in found]
     assert missing == []
+
+
+def test_the_ledger_shows_the_rows_that_are_asked_for(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/book/ledger.html") as page:
+        rows, said = page.locator("tr:visible:has(td strong)"), ".ledger-filter [role=status]"
+        board = page.locator("table").first.locator("tr").last.locator("td").all_inner_texts()
+        counts = [int(count or 0) for count in board[1:]]
+        assert page.inner_text(said) == f"{sum(counts)} of {sum(counts)} rows"
+        page.focus(".ledger-filter input[type=search]")
+        page.keyboard.type("6.55 Z=2")
+        shown = rows.all_inner_texts()[1:]  # the first is of the scoreboard
+        assert page.inner_text(said) == f"{len(shown)} of {sum(counts)} rows"
+        assert shown
+        assert all("(6.55)" in row and "z=2" in row for row in shown)
+        for key in ("Control+A", "Delete", "Tab", "Space"):  # on to the first box
+            page.keyboard.press(key)
+        assert page.inner_text(said) == f"{sum(counts[1:])} of {sum(counts)} rows"
+        boxes = page.locator(".ledger-filter input[type=checkbox]")
+        for kind, count in enumerate(counts):
+            for other in range(len(counts)):
+                boxes.nth(other).set_checked(other == kind)
+            assert page.inner_text(said) == f"{count} of {sum(counts)} rows"
+            assert rows.count() == count + 1
+
+
+def test_without_a_script_the_ledger_is_whole(browser: Browser, book: str) -> None:
+    stored = sum(len(entries(page)) for page in CHAPTERS)
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{book}/book/ledger.html")
+    assert page.locator("tr:visible:has(td strong)").count() == stored + 1  # and the scoreboard's
+    assert page.locator(".ledger-filter").count() == 0
+    context.close()
+
+
+@pytest.mark.usefixtures("book")
+def test_every_page_says_what_it_is_about() -> None:
+    found = {}
+    for name in (name for name in PAGES if name.startswith("book/")):
+        text = (BOOK / name).read_text(encoding="utf-8")
+        title = re.findall(r"<title>(.*?)</title>", text)
+        preview = re.findall(r'<meta property="og:title" content="([^"]+)">', text)
+        described = re.findall(
+            r'<meta (?:name|property)="(?:og:)?description" content="(.+?)">', text
+        )
+        assert len(title) == len(preview) == 1
+        assert preview[0] in title[0].replace("&#8212;", "")
+        assert len(described) == 2
+        assert described[0] == described[1]
+        assert "<" not in described[0]
+        found[described[0]] = title[0].count("Circuits in superposition")
+    assert len(found) == len([name for name in PAGES if name.startswith("book/")])
+    assert set(found.values()) == {1}

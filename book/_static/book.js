@@ -96,3 +96,39 @@ addEventListener('DOMContentLoaded', () => {
   const plain = Search.htmlToText
   Search.htmlToText = (...page) => plain(...page).replace(/\\[()[\]]/g, '').replace(/\\([a-zA-Z]+)/g, '$1')
 })
+
+// The ledger: a box of words and a box for each kind of verdict say which rows are shown.
+addEventListener('DOMContentLoaded', () => {
+  const head = table => [...(table.tHead?.rows[0].cells ?? [])].map(cell => cell.textContent.trim())
+  const tables = every('.bd-article table').filter(table => head(table).includes('verdict'))
+  if (!tables.length) return
+  const rows = tables.flatMap(table => [...table.tBodies[0].rows])
+  const verdict = head(tables[0]).indexOf('verdict')
+  const kind = row => { // as in cisp_book.claims
+    const text = row.cells[verdict].textContent.trim()
+    if (/ in 0 of /.test(text)) return 'fails'
+    return / in \d+ of /.test(text) ? 'in part' : text.match(/\w+/)[0].replace('confirmed', 'holds')
+  }
+  const kinds = ['exact', 'holds', 'rough', 'in part', 'fails']
+  const form = document.createElement('form')
+  form.className = 'ledger-filter'
+  form.innerHTML = `<label>Only rows with <input type="search" placeholder="words, such as 6.55 or z=2"></label>
+    ${kinds.map(name => `<label><input type="checkbox" value="${name}" checked> ${name}</label>`).join(' ')}
+    <span role="status"></span>`
+  tables[0].closest('section').before(form)
+  const show = () => {
+    const words = form.querySelector('[type=search]').value.toLowerCase().split(/\s+/)
+    const asked = [...form.querySelectorAll(':checked')].map(box => box.value)
+    for (const row of rows) {
+      const text = row.textContent.toLowerCase()
+      row.hidden = !asked.includes(kind(row)) || !words.every(word => text.includes(word))
+    }
+    for (const table of tables)
+      table.closest('section').hidden = [...table.tBodies[0].rows].every(row => row.hidden)
+    const shown = rows.filter(row => !row.hidden).length
+    form.querySelector('[role=status]').textContent = `${shown} of ${rows.length} rows`
+  }
+  form.addEventListener('input', show)
+  form.addEventListener('submit', event => event.preventDefault())
+  show()
+})
