@@ -168,8 +168,7 @@ def early(browser: Browser, book: str, query: str, page: str, hits: int) -> bool
     return any(link.startswith(f"/book/{page}.html") for link in first)
 
 
-# Parts of words are found too ("which" for chi), so the word's own page has to come first, after
-# what the API calls by that name.
+# What the API calls by a name comes first.
 SEARCHES = [("chi", "04_embedding_matrix", 2), ("seizure", "06_what_it_computes", 5)]
 
 
@@ -188,6 +187,34 @@ def test_a_word_that_the_search_lacks_is_noticed(
     entry = f'"{query.removesuffix("e")}": '  # the index holds stems
     with spoiled(tmp_path, "searchindex.js", entry, '"lost": ') as book:
         assert not early(browser, book, query, page, hits)
+
+
+@pytest.mark.parametrize("query", ["557", "S=6", "S = 6"])
+def test_the_search_finds_numbers_and_sizes(browser: Browser, book: str, query: str) -> None:
+    assert early(browser, book, query, "intro", 50)
+    assert not early(browser, book, query, "bridge", 50)
+
+
+@pytest.mark.usefixtures("book")
+@pytest.mark.parametrize(
+    ("query", "name", "old"),
+    [("557", "_static/book.js", "found[1].add(number)"), ("S=6", "searchindex.js", '"s=6"')],
+)
+def test_a_number_that_the_search_lacks_is_noticed(
+    browser: Browser, tmp_path: Path, query: str, name: str, old: str
+) -> None:
+    with spoiled(tmp_path, name, old, '"lost"') as book:
+        assert not early(browser, book, query, "intro", 50)
+
+
+def test_what_the_search_shows_of_a_page_has_the_whole_word(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/search.html?q=chi") as page:
+        page.wait_for_selector("#search-results .search-summary >> text=/finished/")
+        page.wait_for_timeout(1000)  # pages are fetched one by one
+        shown = page.locator("#search-results p.context").all_inner_texts()
+        assert shown
+        assert [text for text in shown if not re.search(r"\bchi\b|χ", text)] == []
+        assert not any("import cisp" in text for text in shown)
 
 
 @pytest.mark.parametrize(

@@ -90,11 +90,36 @@ addEventListener('beforeprint', () => {
 })
 addEventListener('afterprint', () => { document.documentElement.dataset.theme = theme })
 
-// What the search shows of a page is text; formulas lose at least their delimiters there.
-addEventListener('DOMContentLoaded', () => {
+// The search: whole words before parts of words, numbers too ("557"); what it shows of a page begins
+// near the word, leaves out code that only imports, and formulas lose at least their delimiters.
+document.addEventListener('DOMContentLoaded', () => { // at the document: before the search itself
   if (typeof Search === 'undefined') return
-  const plain = Search.htmlToText
-  Search.htmlToText = (...page) => plain(...page).replace(/\\[()[\]]/g, '').replace(/\\([a-zA-Z]+)/g, '$1')
+  Scorer.partialTitle = Scorer.partialTerm = 1
+  const parse = Search._parseQuery
+  Search._parseQuery = query => {
+    const found = parse(query)
+    const numbers = /\d\.\d/.test(query) ? [] : splitQuery(query).filter(word => /^\d\d+$/.test(word))
+    for (const number of numbers) found[1].add(number), found[3].add(number)
+    return found
+  }
+  Search.makeSearchSummary = (html, words, anchor) => {
+    const page = new DOMParser().parseFromString(html, 'text/html')
+    for (const code of page.querySelectorAll('.cell_input'))
+      if (/^\s*(from|import) /.test(code.textContent)) code.remove()
+    page.querySelector('#jb-print-docs-body')?.remove() // the title and the contents once more
+    const whole = page.documentElement.outerHTML
+    const text = (Search.htmlToText(whole, anchor).trim() || Search.htmlToText(whole))
+      .replace(/\\[()[\]]/g, '').replace(/\\([a-zA-Z]+)/g, '$1')
+    const place = word => {
+      const plain = word.replace('=', ' = ').replace(/[^\p{L}\p{N}_ =]/gu, '').replace(/ /g, '\\s*')
+      return text.search(new RegExp(`(?<![\\p{L}\\p{N}_])${plain}`, 'iu'))
+    }
+    const start = Math.max(0, Math.min(...[...words].map(place).filter(at => at >= 0), text.length) - 120)
+    const summary = document.createElement('p')
+    summary.className = 'context'
+    summary.textContent = `${start ? '…' : ''}${text.substr(start, 240).trim()}…`
+    return summary
+  }
 })
 
 // The ledger: a box of words and a box for each kind of verdict say which rows are shown.
