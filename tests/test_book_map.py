@@ -66,6 +66,14 @@ def test_every_labelled_equation_is_on_the_map_once() -> None:
     assert sorted(labels) == sorted((row["label"], row["page"]) for row in MAP)
 
 
+def test_the_introduction_leads_to_every_page() -> None:
+    toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    pages = re.findall(r"file: book/(\w+)", toc)
+    linked = re.findall(r"\]\((\w+)\.(?:ipynb|md)\)", "\n".join(cells("intro", "markdown")))
+    assert pages
+    assert [page for page in pages if page not in linked] == []
+
+
 def test_the_readme_names_files_that_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     named = re.findall(r"(?:book|tests|src|benchmarks)/[\w./]+\.\w+", readme)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -14,12 +15,15 @@ from browser import BOOK, CHECKS, broken_links, faults, opened, served
 from playwright.sync_api import Browser, Route
 from test_prints import printed
 
+from cisp_book.claims import entries
+
 PAGES = sorted(
     str(path.relative_to(BOOK))
     for path in BOOK.rglob("*.html")
-    if "_static" not in path.parts
+    if not {"_static", "_modules"} & {*path.parts}  # sources of modules: one of them, below
     and 'http-equiv="Refresh"' not in path.read_text(encoding="utf-8")
 )
+SOURCE = "_modules/cisp/allocation.html"
 TEMPLATE = """<!doctype html><html lang="en"><head><title>A page</title><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"></head>
 <body><main><h1 id="top">A page</h1>{}</main></body></html>"""
@@ -120,7 +124,7 @@ def test_a_planted_fault_is_found(look: Look, kind: str, content: str) -> None:
     assert [fault for fault in look(content) if fault.startswith(kind)]
 
 
-@pytest.mark.parametrize("page", PAGES or ["the book"])
+@pytest.mark.parametrize("page", [*PAGES, SOURCE] if PAGES else ["the book"])
 def test_the_page_has_no_fault(browser: Browser, book: str, page: str) -> None:
     assert broken_links(BOOK, page) + faults(browser, f"{book}/{page}") == []
 
@@ -164,8 +168,7 @@ def early(browser: Browser, book: str, query: str, page: str, hits: int) -> bool
     return any(link.startswith(f"/book/{page}.html") for link in first)
 
 
-# Parts of words are found too ("which" for chi), so the word's own page has to come first, after
-# what the API calls by that name.
+# What the API calls by a name comes first.
 SEARCHES = [("chi", "04_embedding_matrix", 2), ("seizure", "06_what_it_computes", 5)]
 
 
@@ -184,6 +187,34 @@ def test_a_word_that_the_search_lacks_is_noticed(
     entry = f'"{query.removesuffix("e")}": '  # the index holds stems
     with spoiled(tmp_path, "searchindex.js", entry, '"lost": ') as book:
         assert not early(browser, book, query, page, hits)
+
+
+@pytest.mark.parametrize("query", ["557", "S=6", "S = 6"])
+def test_the_search_finds_numbers_and_sizes(browser: Browser, book: str, query: str) -> None:
+    assert early(browser, book, query, "intro", 50)
+    assert not early(browser, book, query, "bridge", 50)
+
+
+@pytest.mark.usefixtures("book")
+@pytest.mark.parametrize(
+    ("query", "name", "old"),
+    [("557", "_static/book.js", "found[1].add(number)"), ("S=6", "searchindex.js", '"s=6"')],
+)
+def test_a_number_that_the_search_lacks_is_noticed(
+    browser: Browser, tmp_path: Path, query: str, name: str, old: str
+) -> None:
+    with spoiled(tmp_path, name, old, '"lost"') as book:
+        assert not early(browser, book, query, "intro", 50)
+
+
+def test_what_the_search_shows_of_a_page_has_the_whole_word(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/search.html?q=chi") as page:
+        page.wait_for_selector("#search-results .search-summary >> text=/finished/")
+        page.wait_for_timeout(1000)  # pages are fetched one by one
+        shown = page.locator("#search-results p.context").all_inner_texts()
+        assert shown
+        assert [text for text in shown if not re.search(r"\bchi\b|χ", text)] == []
+        assert not any("import cisp" in text for text in shown)
 
 
 @pytest.mark.parametrize(
@@ -362,3 +393,56 @@ def test_a_page_shows_what_its_notebook_stores(page: Path) -> None:
     found = printed((BOOK / "book" / f"{page.stem}.html").read_text(encoding="utf-8"))
     missing = [text for text in stored(page) if text.strip() not in found]
     assert missing == []
+
+
+def test_the_ledger_shows_the_rows_that_are_asked_for(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/book/ledger.html") as page:
+        rows, said = page.locator("tr:visible:has(td strong)"), ".ledger-filter [role=status]"
+        board = page.locator("table").first.locator("tr").last.locator("td").all_inner_texts()
+        counts = [int(count or 0) for count in board[1:]]
+        assert page.inner_text(said) == f"{sum(counts)} of {sum(counts)} rows"
+        page.focus(".ledger-filter input[type=search]")
+        page.keyboard.type("6.55 Z=2")
+        shown = rows.all_inner_texts()[1:]  # the first is of the scoreboard
+        assert page.inner_text(said) == f"{len(shown)} of {sum(counts)} rows"
+        assert shown
+        assert all("(6.55)" in row and "z=2" in row for row in shown)
+        for key in ("Control+A", "Delete", "Tab", "Space"):  # on to the first box
+            page.keyboard.press(key)
+        assert page.inner_text(said) == f"{sum(counts[1:])} of {sum(counts)} rows"
+        boxes = page.locator(".ledger-filter input[type=checkbox]")
+        for kind, count in enumerate(counts):
+            for other in range(len(counts)):
+                boxes.nth(other).set_checked(other == kind)
+            assert page.inner_text(said) == f"{count} of {sum(counts)} rows"
+            assert rows.count() == count + 1
+
+
+def test_without_a_script_the_ledger_is_whole(browser: Browser, book: str) -> None:
+    stored = sum(len(entries(page)) for page in CHAPTERS)
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{book}/book/ledger.html")
+    assert page.locator("tr:visible:has(td strong)").count() == stored + 1  # and the scoreboard's
+    assert page.locator(".ledger-filter").count() == 0
+    context.close()
+
+
+@pytest.mark.usefixtures("book")
+def test_every_page_says_what_it_is_about() -> None:
+    found = {}
+    for name in (name for name in PAGES if name.startswith("book/")):
+        text = (BOOK / name).read_text(encoding="utf-8")
+        title = re.findall(r"<title>(.*?)</title>", text)
+        preview = re.findall(r'<meta property="og:title" content="([^"]+)">', text)
+        described = re.findall(
+            r'<meta (?:name|property)="(?:og:)?description" content="(.+?)">', text
+        )
+        assert len(title) == len(preview) == 1
+        assert preview[0] in title[0].replace("&#8212;", "")
+        assert len(described) == 2
+        assert described[0] == described[1]
+        assert "<" not in described[0]
+        found[described[0]] = title[0].count("Circuits in superposition")
+    assert len(found) == len([name for name in PAGES if name.startswith("book/")])
+    assert set(found.values()) == {1}

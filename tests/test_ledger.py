@@ -1,7 +1,10 @@
 """Every row of the ledger says for which networks it speaks."""
 
+import json
 import re
 from pathlib import Path
+
+import pytest
 
 from cisp_book import claims
 
@@ -50,3 +53,41 @@ def test_c9_2_has_a_row_for_each_number_of_active_circuits() -> None:
 def test_c8_1_has_rows_for_prime_steps_and_for_designs_filled_up_or_not() -> None:
     found = {row["where"].split(",")[0] for row in rows("08*.ipynb") if row["equation"] == "C8.1"}
     assert found == {"prime steps", "designs", "a filled design"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind"),
+    [
+        ("exact", "exact"),
+        ("holds", "holds"),
+        ("holds, within 6.7 %", "holds"),
+        ("confirmed", "holds"),
+        ("rough, within 28 %", "rough"),
+        ("confirmed in 4 of 5", "in part"),
+        ("fails in 1 of 3", "in part"),
+        ("confirmed in 0 of 1", "fails"),
+        ("fails, by up to 150 times", "fails"),
+        ("fails", "fails"),
+    ],
+)
+def test_a_verdict_is_of_one_kind(verdict: str, kind: str) -> None:
+    assert claims.kind(verdict) == kind
+
+
+def test_the_scoreboard_counts_every_row_once(tmp_path: Path) -> None:
+    found = ["exact", "holds, within 2 %", "confirmed", "fails in 1 of 3"]
+    outputs = [
+        {"output_type": "display_data", "metadata": {"ledger": {"verdict": verdict}}}
+        for verdict in found
+    ]
+    page = tmp_path / "07_page.ipynb"
+    cells = [{"source": ["# A page\n", "text"]}, {"source": [], "outputs": outputs}]
+    page.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    empty = tmp_path / "errata.ipynb"
+    empty.write_text('{"cells": []}', encoding="utf-8")
+    lines = str(claims.scoreboard([page, empty, page]).data).splitlines()
+    assert lines[2:] == [
+        "| 7. [A page](07_page.ipynb) | 1 | 2 |  | 1 |  |",
+        "| 7. [A page](07_page.ipynb) | 1 | 2 |  | 1 |  |",
+        "| **all** | 2 | 4 |  | 2 |  |",
+    ]

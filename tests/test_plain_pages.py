@@ -134,7 +134,7 @@ def test_every_link_leads_to_its_number(page: Path) -> None:
         "[(5.31)](05_readout.ipynb#eq-5-30)",
         "[(5.30)](05_readout.ipynb#eq-5-99)",
         "[chapter 5](05_lost.ipynb)",
-        "[Fig. 5.2](05_readout.ipynb#fig-1)",
+        "[Fig. 5.3](05_readout.ipynb#fig-1)",
         "[exercise 5.2](05_readout.ipynb#ex-5-1)",
     ],
 )

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from cisp import plots
 
@@ -42,6 +44,22 @@ def test_planes_join_each_estimate_to_its_true_vector(with_estimates: bool) -> N
         assert ax.get_title() == f"layer {layer}"
 
 
+def test_an_arc_leads_from_each_vector_to_the_next_the_shorter_way() -> None:
+    angles = np.array([[0.0, 3], [0.5, -3], [0.2, -2.5]])
+    x = np.stack([np.cos(angles), np.sin(angles)], -1)
+    _, axes = plt.subplots(1, 3)
+    plots.turns(axes, x)
+    assert not axes[0].has_data()
+    for layer in (1, 2):
+        for k, arc in enumerate(axes[layer].lines):
+            points = np.asarray(arc.get_xydata())
+            radius = np.linalg.norm(points, axis=1)
+            assert np.ptp(radius) < 1e-12  # rounding
+            assert radius[0] > 1.1
+            np.testing.assert_allclose(points[[0, -1]] / radius[0], x[layer - 1 : layer + 1, k])
+            assert np.linalg.norm(np.diff(points, axis=0), axis=1).sum() < 0.6 * radius[0]
+
+
 def test_curves_are_named_in_the_legend_in_the_order_given() -> None:
     x = np.linspace(0, 1, 5)
     _, ax = plt.subplots()
@@ -55,12 +73,11 @@ def test_each_row_of_a_table_is_drawn_at_its_own_height() -> None:
     table = np.array([[0, 2], [1, 4], [3, 4]])
     _, ax = plt.subplots()
     assert plots.table_rows(ax, table, n=6) is ax
-    marks = [line for line in ax.lines if line.get_marker() == "s"]
-    points = {(int(p), int(t)) for p, t in np.asarray(marks[0].get_xydata())}
-    assert points == {(p, t) for t, row in enumerate(table.tolist()) for p in row}
-    joins = [line.get_xydata() for line in ax.lines if line.get_marker() != "s"]
-    for t, row in enumerate(table):
-        np.testing.assert_array_equal(joins[t], [(p, t) for p in row])
+    for t, (row, drawn) in enumerate(zip(table, ax.lines, strict=True)):
+        np.testing.assert_array_equal(drawn.get_xydata(), [(p, t) for p in row])
+        assert drawn.get_marker() == "s"
+    assert [words.get_text() for words in ax.texts] == ["step 2", "step 3", "step 1"]
+    assert [words.get_color() for words in ax.texts] == [drawn.get_color() for drawn in ax.lines]
     assert ax.get_xlim() == (-1, 6)
     assert ax.yaxis_inverted()
 
@@ -73,6 +90,32 @@ def test_a_matrix_shows_zero_in_the_middle_of_its_colours() -> None:
     np.testing.assert_array_equal(image.get_array(), values)
     assert image.get_clim() == (-2, 2)
     assert len(figure.axes) == 2  # the colour bar
+
+
+def test_root_mean_square_and_worst_errors_and_where_a_guess_is_better() -> None:
+    rows = [(z, layer, 4.0 ** (layer - 2) * z, 3.0 * z) for z in (1, 2) for layer in (1, 2, 3)]
+    errors = pd.DataFrame(rows, columns=["z", "layer", "mse", "worst"])
+    errors.loc[0, ["mse", "worst"]] = 1e-30, 1e-15
+    _, ax = plt.subplots()
+    assert plots.error_growth(ax, errors, line=1, above="worse than a guess") is ax
+    drawn = [np.asarray(line.get_ydata()) for line in ax.lines]
+    np.testing.assert_allclose(drawn[2], np.sqrt([0.5, 2, 8]))
+    np.testing.assert_array_equal(drawn[3], [6, 6, 6])
+    for left_out in drawn[:2]:
+        np.testing.assert_array_equal(np.isnan(left_out), [True, False, False])
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "--"] * 2
+    assert ax.lines[0].get_color() == ax.lines[1].get_color() != ax.lines[2].get_color()
+    (region,) = ax.patches
+    assert isinstance(region, Rectangle)
+    assert region.get_y() == 1
+    assert [words.get_text() for words in ax.texts] == ["worse than a guess"]
+    assert (legend := ax.get_legend())
+    assert [t.get_text() for t in legend.get_texts()] == [
+        "z = 1",
+        "z = 2",
+        "root mean square",
+        "worst",
+    ]
 
 
 def test_nothing_is_drawn_on_other_axes() -> None:

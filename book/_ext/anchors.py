@@ -16,11 +16,15 @@ from sphinx.application import Sphinx
 
 
 def note(app: Sphinx, doctree: nodes.document) -> None:
-    """Make the anchors of a page known, put what is found through the index into it."""
+    """Make the anchors of a page known, put what is found through the index into it.
+
+    A formula that has its own number is left as it stands: Sphinx would put several lines into a
+    `split`, in which MathJax allows no number.
+    """
     for block in doctree.findall(nodes.math_block):
-        if r"\tag" in block.astext():  # Sphinx would wrap lines in `split`, where a tag is an error
+        if r"\tag{" in block.astext():
             block["nowrap"] = True
-            block.children = [nodes.Text(rf"\[{block.astext()}\]")]
+            block[:] = [nodes.Text(rf"\[{block.astext()}\]")]
     known = app.env.metadata[app.env.docname].setdefault("myst_slugs", {})
     for raw in list(doctree.findall(nodes.raw)):
         if found := re.fullmatch(r'<a id="([\w-]+)">', raw.astext().strip()):

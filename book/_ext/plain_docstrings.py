@@ -41,10 +41,14 @@ def readable_defaults(
     signature: str | None,
     returns: str | None,
 ) -> tuple[str, str | None] | None:
-    """Write {} for a default that is made anew, a function by its name: Sphinx can read these."""
+    """Write {} for a default that is made anew, a function by its name: Sphinx can read these.
+
+    And ArrayLike for the ten types that it stands for.
+    """
     if signature is None:
         return None
     signature = signature.replace("<factory>", "{}")
+    signature = re.sub(r"[\w.]*_Buffer \|.*?complex \| bytes \| str\]", "ArrayLike", signature)
     return re.sub(r"<function (\w+)( at \w+)?>", r"\1", signature), returns
 
 

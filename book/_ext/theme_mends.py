@@ -1,4 +1,4 @@
-"""Mend what is too heavy or wrong for this book: icons, figures, roles, breaks in lines."""
+"""Mend what is too heavy or wrong for this book: icons, figures, roles, search, breaks in lines."""
 
 import re
 from itertools import chain
@@ -10,11 +10,41 @@ from myst_nb.core import render
 from nbformat import NotebookNode
 from PIL import Image
 from sphinx.application import Sphinx
+from sphinx.search.en import SearchEnglish
 
 ICON = re.compile(
     r'(?:"([\w-]+)"|([\w]+)):\[\d+,\d+,\[[^\]]*\],"\w+",(?:"[^"]*"|\[[^\]]*\])\],?',
 )
 RULE = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"[^"]*"\}')
+
+
+class Sizes(SearchEnglish):
+    """Words as before, and sizes: T = 557 and S=6 are found as such, however they are spaced."""
+
+    js_splitter_code = r"""
+function splitQuery(query) {
+  const size = /(?<!\w)[A-Za-z]\s*=\s*\d+/g
+  const sizes = (query.match(size) ?? []).map(found => found.replace(/\s/g, ''))
+  const words = query.replace(size, ' ').split(/[^\p{Letter}\p{Number}_\p{Emoji_Presentation}]+/gu)
+  return [...words.filter(word => word), ...sizes]
+}
+"""
+
+    def split(self, text: str) -> list[str]:
+        """The words of a text, and the sizes in it once more, as one word each."""
+        sizes = re.findall(r"(?<!\w)([A-Za-z])\s*=\s*(\d+)", text)
+        return [*super().split(text), *("=".join(size) for size in sizes)]
+
+
+def paragraphs_of_parameters(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Sphinx writes a parameter a line as a list of definitions without a term: not as a list."""
+    if "sig-param" in context.get("body", ""):
+        parts = re.split(r"(<dl>\n(?:<dd><em class=\"sig-param.*\n)+</dl>)", context["body"])
+        for k in range(1, len(parts), 2):
+            parts[k] = re.sub(r"(</?)d[ld]>", r"\1span>", parts[k])
+        context["body"] = "".join(parts)
 
 
 def keep_used_icons(app: Sphinx, exception: Exception | None) -> None:
@@ -97,7 +127,9 @@ def _text(parent: nodes.Element, at: int) -> str:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     render.coalesce_streams = joined
+    app.add_search_language(Sizes)
     app.connect("doctree-read", bind)
+    app.connect("html-page-context", paragraphs_of_parameters)
     app.connect("build-finished", keep_used_icons)
     app.connect("build-finished", lighten_figures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

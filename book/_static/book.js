@@ -90,9 +90,70 @@ addEventListener('beforeprint', () => {
 })
 addEventListener('afterprint', () => { document.documentElement.dataset.theme = theme })
 
-// What the search shows of a page is text; formulas lose at least their delimiters there.
-addEventListener('DOMContentLoaded', () => {
+// The search: whole words before parts of words, numbers too ("557"); what it shows of a page begins
+// near the word, leaves out code that only imports, and formulas lose at least their delimiters.
+document.addEventListener('DOMContentLoaded', () => { // at the document: before the search itself
   if (typeof Search === 'undefined') return
-  const plain = Search.htmlToText
-  Search.htmlToText = (...page) => plain(...page).replace(/\\[()[\]]/g, '').replace(/\\([a-zA-Z]+)/g, '$1')
+  Scorer.partialTitle = Scorer.partialTerm = 1
+  const parse = Search._parseQuery
+  Search._parseQuery = query => {
+    const found = parse(query)
+    const numbers = /\d\.\d/.test(query) ? [] : splitQuery(query).filter(word => /^\d\d+$/.test(word))
+    for (const number of numbers) found[1].add(number), found[3].add(number)
+    return found
+  }
+  Search.makeSearchSummary = (html, words, anchor) => {
+    const page = new DOMParser().parseFromString(html, 'text/html')
+    for (const code of page.querySelectorAll('.cell_input'))
+      if (/^\s*(from|import) /.test(code.textContent)) code.remove()
+    page.querySelector('#jb-print-docs-body')?.remove() // the title and the contents once more
+    const whole = page.documentElement.outerHTML
+    const text = (Search.htmlToText(whole, anchor).trim() || Search.htmlToText(whole))
+      .replace(/\\[()[\]]/g, '').replace(/\\([a-zA-Z]+)/g, '$1')
+    const place = word => {
+      const plain = word.replace('=', ' = ').replace(/[^\p{L}\p{N}_ =]/gu, '').replace(/ /g, '\\s*')
+      return text.search(new RegExp(`(?<![\\p{L}\\p{N}_])${plain}`, 'iu'))
+    }
+    const start = Math.max(0, Math.min(...[...words].map(place).filter(at => at >= 0), text.length) - 120)
+    const summary = document.createElement('p')
+    summary.className = 'context'
+    summary.textContent = `${start ? '…' : ''}${text.substr(start, 240).trim()}…`
+    return summary
+  }
+})
+
+// The ledger: a box of words and a box for each kind of verdict say which rows are shown.
+addEventListener('DOMContentLoaded', () => {
+  const head = table => [...(table.tHead?.rows[0].cells ?? [])].map(cell => cell.textContent.trim())
+  const tables = every('.bd-article table').filter(table => head(table).includes('verdict'))
+  if (!tables.length) return
+  const rows = tables.flatMap(table => [...table.tBodies[0].rows])
+  const verdict = head(tables[0]).indexOf('verdict')
+  const kind = row => { // as in cisp_book.claims
+    const text = row.cells[verdict].textContent.trim()
+    if (/ in 0 of /.test(text)) return 'fails'
+    return / in \d+ of /.test(text) ? 'in part' : text.match(/\w+/)[0].replace('confirmed', 'holds')
+  }
+  const kinds = ['exact', 'holds', 'rough', 'in part', 'fails']
+  const form = document.createElement('form')
+  form.className = 'ledger-filter'
+  form.innerHTML = `<label>Only rows with <input type="search" placeholder="words, such as 6.55 or z=2"></label>
+    ${kinds.map(name => `<label><input type="checkbox" value="${name}" checked> ${name}</label>`).join(' ')}
+    <span role="status"></span>`
+  tables[0].closest('section').before(form)
+  const show = () => {
+    const words = form.querySelector('[type=search]').value.toLowerCase().split(/\s+/)
+    const asked = [...form.querySelectorAll(':checked')].map(box => box.value)
+    for (const row of rows) {
+      const text = row.textContent.toLowerCase()
+      row.hidden = !asked.includes(kind(row)) || !words.every(word => text.includes(word))
+    }
+    for (const table of tables)
+      table.closest('section').hidden = [...table.tBodies[0].rows].every(row => row.hidden)
+    const shown = rows.filter(row => !row.hidden).length
+    form.querySelector('[role=status]').textContent = `${shown} of ${rows.length} rows`
+  }
+  form.addEventListener('input', show)
+  form.addEventListener('submit', event => event.preventDefault())
+  show()
 })

@@ -48,6 +48,9 @@ def prime_steps_capacity(*, n: int, S: int) -> int:
     """The largest T that `prime_steps` can place: 557 at n = 250, S = 6; 0 when S > n.
 
     At S = 1 nothing is shared and a position holds one circuit: the capacity is n.
+
+    >>> prime_steps_capacity(n=250, S=6)
+    557
     """
     n, S = places(n), count("S", S)
     steps, found = _plain_steps(n, S), 0
@@ -63,6 +66,9 @@ def random_subsets(*, T: int, n: int, S: int, rng: np.random.Generator | int = 0
     """T random rows of S out of n positions, every set equally likely (Floyd's algorithm).
 
     As an allocation it is a control: nothing limits how many positions two rows share.
+
+    >>> random_subsets(T=2, n=9, S=3, rng=0).shape
+    (2, 3)
     """
     count("T", T), count("n", n), count("S", S, high=n)
     rng = generator(rng)
@@ -79,6 +85,9 @@ def check_table(table: Table, *, n: int, max_overlap: int | float = 1) -> Table:
     """The table, if its rows are distinct sorted positions in 0..n-1 that share <= max_overlap.
 
     Raises ValueError naming the first row, or pair of rows, that breaks this (5.21, 5.22).
+
+    >>> check_table(np.array([[0, 1], [1, 2]]), n=3).tolist()
+    [[0, 1], [1, 2]]
     """
     n, table = count("n", n), _integers(table)
     if table.ndim != 2 or 0 in table.shape:
@@ -128,7 +137,11 @@ def vectors(table: ArrayLike, *, n: int) -> Float[np.ndarray, "*layers T n"]:
 
 
 def load(table: Table, *, n: int) -> Int[np.ndarray, " n"]:
-    """The number c_p of circuits on each position p."""
+    """The number c_p of circuits on each position p.
+
+    >>> load(np.array([[0, 1], [1, 2]]), n=3).tolist()
+    [1, 2, 1]
+    """
     places(n)
     return np.bincount(check_table(table, n=n, max_overlap=inf).ravel(), minlength=n)
 
@@ -137,6 +150,9 @@ def mean_overlap(table: Table, *, n: int) -> float:
     """The exact mean of <e_t|e_u>/S over ordered pairs t != u: sum_p c_p (c_p - 1) / (S T (T-1)).
 
     Not zero, since overlaps are never negative: about S d/D.
+
+    >>> mean_overlap(np.array([[0, 1], [1, 2]]), n=3)
+    0.5
     """
     table = check_table(table, n=n, max_overlap=inf)
     c, (T, S) = load(table, n=n), table.shape
@@ -148,6 +164,9 @@ def mean_squared_overlap(table: Table, *, n: int) -> float:
 
     Where rows share at most one position this is sum_p c_p (c_p - 1) / (S^2 T (T-1)). In general
     sum_{t,u} <e_t|e_u>^2 = sum_{p,q} N_pq^2 with N_pq the number of circuits on both p and q.
+
+    >>> mean_squared_overlap(np.array([[0, 1], [1, 2]]), n=3)
+    0.25
     """
     table = check_table(table, n=n, max_overlap=inf)
     c, (T, S) = load(table, n=n), table.shape

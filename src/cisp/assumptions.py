@@ -51,6 +51,11 @@ def check_assumptions(circuits: SmallCircuits, *, D: int, z: int) -> list[Findin
     Weights of layer 1 meet no noise, as inputs are embedded by them: 2, 5' and C14.2 are about the
     others. 5' is judged where the theory needs it, on errors that leave the On-indicator alone; for
     circuits without an "indicator" read-out, on all errors.
+
+    >>> import cisp
+    >>> found = check_assumptions(cisp.conditional_rotations(T=6), D=48, z=1)
+    >>> print(found[0])
+    assumption 1     holds: active circuits per position, z d/D = 0.083
     """
     instance("circuits", circuits, SmallCircuits)
     return [

@@ -36,6 +36,13 @@ def error_budget(
                          own ReLUs add                                                     (6.14)
 
     Raises ValueError in layer 1, where the only error is the overlap.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> active, a0 = network.sample(batch=4, z=1, rng=0)
+    >>> A, a = network(network.embed(a0, active)), network.circuits.run(a0, active)
+    >>> list(error_budget(network, A, a, active, 2))[:4]
+    ['self', 'others_w_mean', 'others_delta_w', 'previous']
     """
     instance("network", network, Network)
     count("layer", layer, low=2, high=network.L)

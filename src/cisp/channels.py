@@ -31,6 +31,12 @@ class Channels(nn.Module):
 
     tables: (L, T, S). counts: (L, S-1, d), what K_c adds to each neuron. flags: (L, first), the
     first neurons of a circuit that runs alone, in layers 1..L.
+
+    >>> import cisp
+    >>> circuits = cisp.conditional_rotations(T=4)
+    >>> network = cisp.superpose_exact(circuits, D=60, z=2, L=2)
+    >>> isinstance(network.wiring, Channels), network.d
+    (True, 5)
     """
 
     FORMAT, FACTS = "cisp exact network 1", ("tables", "counts", "flags")

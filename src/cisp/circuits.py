@@ -41,6 +41,10 @@ class SmallCircuits:
     `len` is T, circuits[3:7] or circuits[[0, 4]] are some of them.
 
     Raises ValueError for weights, biases or readouts that are not finite or whose shapes disagree.
+
+    >>> circuits = SmallCircuits(w=torch.eye(2).repeat(3, 1, 1), b=-torch.ones(2), L=2)
+    >>> circuits.T, circuits.d
+    (3, 2)
     """
 
     w: Tensor

@@ -71,6 +71,9 @@ def transversal_design_capacity(*, n: int, S: int) -> int:
     """The largest T that `transversal_design` can place: 1976 at n = 250, S = 6; 0 when S > n.
 
     With l = n - (S-1) q positions in the last group it is C(n) = q min(q, l) + (S-1) C(q) + C(l).
+
+    >>> transversal_design_capacity(n=250, S=6)
+    1976
     """
     return _plan(places(n), count("S", S))[0]
 

@@ -90,6 +90,12 @@ def measure(
     model: measured in the network's place, with its inputs, truth and read-outs: any function of
     A^0 (batch, D) that gives the activations A^1..A^L, each (batch, D), or A^0..A^L; a dense copy
     that was trained or pruned, say, or the network with a patch. It runs in several threads.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> errors = measure(network, z=1).errors
+    >>> cisp.rows(errors, layer=1, quantity="rotation", circuits="active").mse.item() < 1e-12
+    True
     """
     if model is not None:
         function("model", model)
@@ -111,6 +117,11 @@ def measure_masked(
 
     The ideal of the error derivations: noise comes from overlaps alone, no neuron that should be
     off takes part.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> measure_masked(network, z=1).errors.circuits.unique().tolist()
+    ['active', 'inactive']
     """
     return _measure(network, z, samples, rng, device, batch, progress, _masked)
 

@@ -50,6 +50,13 @@ class Network(nn.Module):
     The circuits run for as many layers as the wiring has.
 
     Raises ValueError if they have fewer, if T differs, or if w_mean has another shape.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> tuple(network.W(2).shape)
+    (48, 48)
+    >>> network.to_dense()[0]
+    Linear(in_features=48, out_features=48, bias=True)
     """
 
     wiring: Wiring

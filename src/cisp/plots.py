@@ -8,18 +8,19 @@ import pandas as pd
 import seaborn as sns
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
 PALETTE = sns.color_palette("colorblind")
 ROTATION, INDICATOR = PALETTE[0], PALETTE[1]
-ACTIVE, INACTIVE = PALETTE[0], PALETTE[7]
-EMBEDDING = {  # of a network: its colour and its mark
-    "post": (PALETTE[3], "o"),
-    "tuned": (PALETTE[4], "P"),
-    "extrinsic": (PALETTE[2], "s"),
-    "exact": (PALETTE[0], "D"),
-}
-ALLOCATION = {"prime steps": PALETTE[3], "design": PALETTE[2]}
+# One key for the whole book: what these are keeps its colour and its mark on every page.
+POST, EXTRINSIC = PALETTE[3], PALETTE[2]  # the post's network, vermillion; the extrinsic, green
+ACTIVE, INACTIVE = PALETTE[0], PALETTE[7]  # circuits: blue, grey
+EMBEDDING = {"post": (POST, "o"), "extrinsic": (EXTRINSIC, "s")}  # of a network: colour and mark
+EMBEDDING |= {"tuned": (PALETTE[4], "P"), "exact": (PALETTE[0], "D")}
+LAW = {"color": "black", "ls": "-", "lw": 1.2}  # what a law of the book says
+MEASURED = {"marker": "o", "ls": "", "ms": 4}  # what was measured
+ALLOCATION = {"prime steps": POST, "design": EXTRINSIC}
 
 
 def use_style() -> None:
@@ -62,6 +63,19 @@ def planes(
     return axes
 
 
+def turns(
+    axes: Sequence[Axes] | np.ndarray, x: Float[np.ndarray, "layers k 2"]
+) -> Sequence[Axes] | np.ndarray:
+    """Each vector's way from the layer before, as an arc on its own radius, the shorter way."""
+    angles = np.unwrap(np.arctan2(x[..., 1], x[..., 0]), axis=0)
+    for layer, ax in enumerate(axes[1:], start=1):
+        for k, (start, end) in enumerate(zip(angles[layer - 1], angles[layer], strict=True)):
+            way, radius = np.linspace(start, end, 60), 1.15 + 0.09 * k
+            color = PALETTE[k % len(PALETTE)]
+            ax.plot(radius * np.cos(way), radius * np.sin(way), color=color, lw=1.2)
+    return axes
+
+
 def curves(
     ax: Axes, x: Float[np.ndarray, " k"], lines: Mapping[str, Float[np.ndarray, " k"]]
 ) -> Axes:
@@ -73,12 +87,14 @@ def curves(
 
 
 def table_rows(ax: Axes, table: Int[np.ndarray, "T S"], *, n: int) -> Axes:
-    """Each circuit's positions as a row of marks joined by a thin line."""
-    for t, row in enumerate(table):
-        ax.plot(row, np.full_like(row, t), "-", color="0.8", lw=0.6, zorder=0)
-    ax.plot(
-        table.ravel(), np.repeat(np.arange(len(table)), table.shape[1]), "s", ms=3, color=ACTIVE
-    )
+    """Each circuit's positions as a row of marks on a thin line, a shade for each step, named."""
+    steps = table[:, 1] - table[:, 0]
+    names = list(dict.fromkeys(steps.tolist()))
+    for step, color in zip(names, sns.color_palette("crest", len(names)), strict=True):
+        rows = np.flatnonzero(steps == step)
+        for t in rows:
+            ax.plot(table[t], np.full_like(table[t], t), "s-", ms=3, lw=0.6, color=color)
+        ax.text(n, rows.mean(), f"step {step}", va="center", color=color)
     ax.set(xlim=(-1, n), ylim=(len(table), -1), xlabel="position $p$", ylabel="circuit $t$")
     return ax
 
@@ -97,28 +113,26 @@ def shades(levels: Sequence[int]) -> dict[int, tuple[float, float, float]]:
     return {z: shade(0.1 + 0.9 * min(z - 1, 5) / 5)[:3] for z in levels}
 
 
-def errors_by_layer(
-    axes: np.ndarray, errors: pd.DataFrame, *, quantity: str, line: float | int
-) -> np.ndarray:
-    """Mean squared (upper) and worst (lower) error by layer, inactive left, active right.
+def error_growth(ax: Axes, errors: pd.DataFrame, *, line: float | int, above: str) -> Axes:
+    """Root mean square (solid) and worst error (dashed) of a quantity by layer, shaded by z.
 
-    One shade for each z, bars of one standard error; `line` marks the error that matters.
+    The region over `line` is shaded and named `above`; errors that are rounding are left out.
     """
-    errors = errors[errors.quantity == quantity]
-    names = {"mse": "mean squared error", "worst": "worst error"}
-    for column, circuits in enumerate(("inactive", "active")):
-        for row, statistic in enumerate(names):
-            ax = axes[row, column]
-            for z, color in shades(sorted(errors.z.unique())).items():
-                part = errors[(errors.z == z) & (errors.circuits == circuits)]
-                bars = part.mse_stderr if statistic == "mse" else None
-                ax.errorbar(
-                    part.layer, part[statistic], bars, fmt="o", ms=4, color=color, label=f"z = {z}"
-                )
-            ax.axhline(line if statistic == "worst" else line**2, color="0.5", ls="--", lw=1)
-            ax.set(title=f"{circuits} circuits", xlabel="layer", ylabel=names[statistic])
-    axes[0, 0].legend()
-    return axes
+    shade = shades(sorted(errors.z.unique().tolist()))
+    for z, color in shade.items():
+        part = errors[errors.z == z]
+        for values, style in ((part.mse**0.5, "-"), (part.worst, "--")):
+            ax.plot(part.layer, values.where(values > 1e-9), style, marker="o", ms=4, color=color)
+    ax.set(yscale="log", xlabel="layer", ylabel="error", xticks=sorted(errors.layer.unique()))
+    limits = ax.get_ylim()
+    ax.axhspan(line, 1e6 * line, color="0.93", zorder=0)
+    ax.set_ylim(limits)
+    ax.annotate(above, (0.02, 0.97), xycoords="axes fraction", va="top", color="0.35")
+    names = {f"z = {z}": Line2D([], [], color=color) for z, color in shade.items()}
+    names |= {"root mean square": Line2D([], [], color="0.3", ls="-")}
+    names |= {"worst": Line2D([], [], color="0.3", ls="--")}
+    ax.legend(list(names.values()), list(names), fontsize="small", loc="lower right")
+    return ax
 
 
 def activity_by_layer(

@@ -62,7 +62,15 @@ def estimates(
     A: Float[Tensor, "*layers batch d n"] | Float[Tensor, "*layers batch D"],
     layer: int,
 ) -> dict[str, Tensor]:
-    """The estimate (batch, T, k) of each named quantity for all T circuits (5.31, 5.32)."""
+    """The estimate (batch, T, k) of each named quantity for all T circuits (5.31, 5.32).
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> active, a0 = network.sample(batch=4, z=1, rng=0)
+    >>> A, a = network(network.embed(a0, active)), network.circuits.run(a0, active)
+    >>> {name: tuple(x.shape) for name, x in estimates(network, A, layer=2).items()}
+    {'indicator': (4, 6, 1), 'rotation': (4, 6, 2)}
+    """
     instance("network", network, Network)
     return network.circuits.quantities(network.readout(A, layer))
 
@@ -78,6 +86,13 @@ def errors(
 
     `a` is what the oracle gives for the active circuits; the truth of an inactive circuit is 0
     (assumption 3).
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> active, a0 = network.sample(batch=4, z=1, rng=0)
+    >>> A, a = network(network.embed(a0, active)), network.circuits.run(a0, active)
+    >>> errors(network, A, a, active, layer=1)["rotation"].abs().max().item() < 1e-6
+    True
     """
     check_run(network, A, a, active, layer)
     delta = network.readout(A, layer) - among_all(a[layer], active, T=network.T)
@@ -90,7 +105,15 @@ def mse_active(
     a: Float[Tensor, "layers batch z d"],
     active: Int[Tensor, "batch z"],
 ) -> dict[str, Float[Tensor, " L"]]:
-    """Mean squared errors of the active circuits in layers 1..L, by quantity as in `errors`."""
+    """Mean squared errors of the active circuits in layers 1..L, by quantity as in `errors`.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> active, a0 = network.sample(batch=4, z=1, rng=0)
+    >>> A, a = network(network.embed(a0, active)), network.circuits.run(a0, active)
+    >>> sorted(mse_active(network, A, a, active))
+    ['activations', 'indicator', 'rotation']
+    """
     check_run(network, A, a, active, network.L if isinstance(network, Network) else 1)
     found = []
     for layer in range(1, network.L + 1):

@@ -86,6 +86,9 @@ def loaded_rotations(
     In `conditional_rotations` the vector read there is 2 (k - 1) too large in both components. What
     is read from layer 1 of these circuits means nothing: the read-outs are for the layers after it.
     Gain and threshold are those of the steps from layer 2 on.
+
+    >>> loaded_rotations(T=5, rng=0, bias=3).b[-1].tolist()
+    [-0.5, -1.5, -3.0, -3.0]
     """
     step = {"gain": gain, "threshold": threshold}
     circuits = conditional_rotations(T=T, theta=theta, bias=bias, **step, rng=rng, dtype=dtype)
@@ -141,6 +144,9 @@ def one_relu_rotations(
 
     The simpler circuit that section 3 of the post rejects: alpha = 1 is a fixed point, but an error
     on it doubles at each layer. Kept to show why two ReLUs are needed.
+
+    >>> one_relu_rotations(T=5, rng=0).d
+    3
     """
     angles = _angles(T, theta, rng)
     c, s = torch.cos(angles), torch.sin(angles)

@@ -25,6 +25,12 @@ class Measurement:
         worst_a0: the circuit, and the input (active circuits and their a^0) that gave the worst.
     activity: z, layer, block, fraction of the block's neurons above 1e-4.
     circuits: z, layer, quantity, circuit, mse, samples: each circuit where it is active.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> found = cisp.measure(network, z=1)
+    >>> found.activity.columns.tolist()
+    ['z', 'layer', 'block', 'fraction']
     """
 
     errors: pd.DataFrame

@@ -62,6 +62,9 @@ def triangle_free_capacity(*, n: int, S: int) -> int:
     """The largest T that `triangle_free` can place: 605 at n = 166, S = 3; 0 when S > n.
 
     It is q |K|, the most of all q with S q <= n that serve, or of the 1024 largest.
+
+    >>> triangle_free_capacity(n=200, S=3)
+    910
     """
     q, slopes = _plan(count("n", n, high=MOST), count("S", S))
     return q * len(slopes)

@@ -26,6 +26,11 @@ class Dealt(nn.Module):
 
     tables: (L, T, S) ints, row l-1 for layer l. chi: (L,), or (L, d) where it differs by block;
     chi[0] is unused. It balances each layer (5.24) unless given.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> isinstance(network.wiring, Dealt), tuple(network.W_emb(2).shape)
+    (True, (12, 12))
     """
 
     FORMAT, FACTS = "cisp network 1", ("tables", "chi")
@@ -79,6 +84,12 @@ class Extrinsic(nn.Module):
     of the n positions, which take back what a position sent to itself.
 
     Raises ValueError if S = 1 or if the tables differ by layer.
+
+    >>> import cisp
+    >>> circuits = cisp.conditional_rotations(T=6, bias=2)
+    >>> network = cisp.superpose_extrinsic(circuits, D=48, S=2, L=2)
+    >>> isinstance(network.wiring, Extrinsic), torch.equal(network.W_emb(2), torch.eye(12))
+    (True, True)
     """
 
     FORMAT, FACTS = "cisp extrinsic network 1", ("tables", "chi")

@@ -33,6 +33,12 @@ class WorstCase:
 
     error: |estimate - truth| of the quantity. layer, circuit: where. active (z,), a0 (z, d): the
     input. scanned: how many sets were run, of the `sets` that there are.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> found = cisp.worst_case(network, z=1)
+    >>> found.quantity, len(found.active)
+    ('rotation', 1)
     """
 
     error: float

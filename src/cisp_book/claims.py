@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from jaxtyping import Float
 ENTERED: list[dict[str, str]] = []  # the rows of the page that runs, in their order
 OUTSIDE = ", outside"
 MARKED = r"(?<![\w.])(-?\d[\d,.]*(?:e[-+]?\d+)?)<!--([\w-]+)-->"  # a number in the text and its key
+KINDS = ("exact", "holds", "rough", "in part", "fails")  # of verdicts
 Numbers = float | list[float] | Float[np.ndarray, "..."]
 
 
@@ -111,6 +113,35 @@ def entries(page: Path) -> list[dict[str, str]]:
     """The ledger's entries among the stored outputs of one page."""
     found = [output.get("metadata", {}).get("ledger") for output in _outputs(page)]
     return [{**row, "page": page.stem} for row in found if row]
+
+
+def kind(verdict: str) -> str:
+    """Which of KINDS a verdict is: a count that is confirmed holds."""
+    if " in 0 of " in verdict:
+        return "fails"
+    if re.search(r" in \d+ of ", verdict):
+        return "in part"
+    word = re.split(r"\W", verdict)[0]
+    return "holds" if word == "confirmed" else word
+
+
+def scoreboard(pages: Iterable[Path]) -> Markdown:
+    """How many of each page's entries are of which kind, as a Markdown table."""
+    lines = [f"| chapter | {' | '.join(KINDS)} |", "|---" * (len(KINDS) + 1) + "|"]
+    total = Counter[str]()
+    for page in pages:
+        if rows := entries(page):
+            found = Counter(kind(row["verdict"]) for row in rows)
+            total += found
+            cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+            title = "".join(cells[0]["source"]).split("\n")[0].lstrip("# ")
+            number = f"{int(page.stem[:2])}. " if page.stem[:2].isdigit() else ""
+            lines.append(_counts(f"{number}[{title}]({page.name})", found))
+    return Markdown("\n".join([*lines, _counts("**all**", total)]))
+
+
+def _counts(name: str, found: Counter[str]) -> str:
+    return f"| {' | '.join([name, *(str(found[each] or '') for each in KINDS)])} |"
 
 
 def claimed(page: Path) -> dict[str, str]:

@@ -52,6 +52,12 @@ class Testbed:
     subspace can be found from activations, and no basis of it.
 
     Raises ValueError for a z or a layer that the network does not have.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> batch = Testbed(network, z=1).sample(batch=5, rng=0)
+    >>> tuple(batch.activations.shape), tuple(batch.active.shape)
+    ((3, 5, 48), (5, 1))
     """
 
     __test__ = False  # no test, whatever pytest makes of the name

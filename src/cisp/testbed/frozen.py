@@ -42,6 +42,9 @@ def references() -> pd.DataFrame:
     error of giving nothing for an active circuit. side_by_side: of as many circuits as fit side by
     side in the same width, and nothing for the others, the baseline to beat. error: of the
     network's active circuits in the last layer, at that z. All of the last read-out.
+
+    >>> references().index.tolist()[:2]
+    ['rotations-557', 'rotations-100']
     """
     return pd.DataFrame(cards(BEDS)).T.drop(columns="sha256")
 

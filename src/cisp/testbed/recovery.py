@@ -53,6 +53,12 @@ def recovery(
     what as many random directions would score, where a formula says so.
 
     Raises ValueError if nothing is given, or if shapes or numbers of runs disagree.
+
+    >>> import cisp
+    >>> bed = cisp.reference("rotations-100", layer=2)
+    >>> found = recovery(bed, decoder=torch.eye(1000)[:20])
+    >>> found.score.tolist()[:3]
+    ['mean best', 'one-to-one', 'found']
     """
     instance("bed", bed, Testbed)
     layer, samples = bed._one(layer), count("samples", samples)

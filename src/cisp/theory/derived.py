@@ -30,6 +30,11 @@ def derived_first_layer(table: Table, *, n: int, z: int) -> dict[tuple[str, str]
     from each v that it meets: E|delta x|^2 = 9 (z-1) q + 8 (z-1)(z-2) E[o_tu o_tv].
 
     Raises ValueError if two rows share more. At z = T nothing is inactive, and its errors are nan.
+
+    >>> from cisp import prime_steps
+    >>> found = derived_first_layer(prime_steps(T=557, n=250, S=6), n=250, z=1)
+    >>> round(float(found["rotation", "inactive"]), 4)
+    0.0039
     """
     table = allocation.check_table(table, n=n)
     mean_square, product = _overlaps(table, n)
@@ -134,6 +139,9 @@ def derived_noise_return(*, T: int, n: int, S: int) -> float:
     """kappa = n (e^lambda - 1)/S^2, about T d/D, for an even load (C10.4).
 
     The variance that all n neurons receive together per unit of sum_p s_p^2 that is sent.
+
+    >>> round(derived_noise_return(T=557, n=250, S=6), 2)
+    2.63
     """
     return n * expm1(_lambda(T, n, S)) / S**2
 
@@ -178,6 +186,11 @@ def derived_extrinsic_active(table: Table, *, n: int, z: int, layer: int) -> flo
     mu = N/(S (S-1))^2, with N the mean number of such joinings of a pair. Angles are unrelated, so
     squares add; errors of errors, which show after some ten layers, and ReLUs are left out. For
     S >= 2 and circuits that load exactly: with `loaded_rotations`, layers from 2 on.
+
+    >>> from cisp import transversal_design
+    >>> table = transversal_design(T=557, n=250, S=6)
+    >>> round(derived_extrinsic_active(table, n=250, z=2, layer=5), 3)
+    0.057
     """
     table = allocation.check_table(table, n=n)
     T, S = table.shape

@@ -22,7 +22,11 @@ def mean_squared_overlap(*, T: int, D: int, d: int, S: int) -> float:
 
 
 def mse_inactive_leading(*, D: int, d: int, z: int, a_squared: float | int) -> float:
-    """E|delta a|^2 of an inactive circuit to leading order, z (d/D) E_v|a_v|^2 (6.2)."""
+    """E|delta a|^2 of an inactive circuit to leading order, z (d/D) E_v|a_v|^2 (6.2).
+
+    >>> mse_inactive_leading(D=1000, d=4, z=1, a_squared=1)
+    0.004
+    """
     return (
         count("z", z) * count("d", d) / count("D", D, low=d) * number("a_squared", a_squared, low=0)
     )
@@ -34,13 +38,20 @@ def mse_inactive(
     """E|delta a|^2 of an inactive circuit, z q E_v|a_v|^2 (6.4).
 
     It drops the products of two active circuits' overlaps, as if overlaps had mean zero.
+
+    >>> round(mse_inactive(T=557, D=1000, d=4, S=6, z=1, a_squared=1), 5)
+    0.0037
     """
     q, z = _q(T, D, d, S, q), count("z", z, high=T)
     return z * q * number("a_squared", a_squared, low=0)
 
 
 def mse_self_of_layers(*, T: int, q: float, q_before: float, delta_w_a: float | int) -> float:
-    """E|self|^2 = (T-1) q^l q^{l-1} E|Delta w_u a_t|^2, the two layers' overlaps apart (6.26)."""
+    """E|self|^2 = (T-1) q^l q^{l-1} E|Delta w_u a_t|^2, the two layers' overlaps apart (6.26).
+
+    >>> round(mse_self_of_layers(T=557, q=0.004, q_before=0.004, delta_w_a=1), 4)
+    0.0089
+    """
     q, q_before = _share("q", q), _share("q_before", q_before)
     return (count("T", T) - 1) * q * q_before * number("delta_w_a", delta_w_a, low=0)
 
@@ -52,6 +63,9 @@ def mse_self(
 
     The signal goes into a circuit u that overlaps with t in layer l-1, and out of it if u overlaps
     with t in layer l too. `delta_w_a` is the mean square; the post prints w-bar in its place.
+
+    >>> round(mse_self(T=557, D=1000, d=4, S=6, delta_w_a=1), 4)
+    0.0076
     """
     return T * _q(T, D, d, S, q) ** 2 * number("delta_w_a", delta_w_a, low=0)
 
@@ -82,6 +96,9 @@ def mse_others_w_mean(
     """E|others, w-bar|^2 = (z-1) (T q^2 + q) E|w-bar a_v|^2 (6.32).
 
     A guess by the post; `derived_others_w_mean` is the derivation.
+
+    >>> round(mse_others_w_mean(T=557, D=1000, d=4, S=6, z=2, w_mean_a=8), 4)
+    0.0906
     """
     q, z = _q(T, D, d, S, q), count("z", z, high=T)
     return (z - 1) * (T * q**2 + q) * number("w_mean_a", w_mean_a, low=0)
@@ -143,6 +160,9 @@ def mse_indicator_inactive(
 
     The indicator of an active circuit is (a)_0 - (a)_1 = 1.5 - 0.5 = 1, so this is 6.4 with
     |a|^2 = 1.
+
+    >>> round(mse_indicator_inactive(T=557, D=1000, d=4, S=6, z=1, layer=2), 4)
+    0.0037
     """
     count("layer", layer)
     return mse_inactive(T=T, D=D, d=d, S=S, z=z, a_squared=1, q=q)
@@ -165,7 +185,11 @@ def mse_rotation_active(
 def mse_rotation_inactive(
     *, T: int, D: int, d: int, S: int, z: int, layer: int, q: float | None = None
 ) -> float:
-    """E|delta x|^2 of an inactive circuit, z q, the same in every layer (6.57)."""
+    """E|delta x|^2 of an inactive circuit, z q, the same in every layer (6.57).
+
+    >>> round(mse_rotation_inactive(T=557, D=1000, d=4, S=6, z=1, layer=2), 4)
+    0.0037
+    """
     count("layer", layer)
     return mse_inactive(T=T, D=D, d=d, S=S, z=z, a_squared=1, q=q)
 

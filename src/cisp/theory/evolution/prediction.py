@@ -41,6 +41,12 @@ class DensityEvolution:
     activity: z, layer, block, fraction of the block's neurons that are on.
     values: (a,) the On-indicators that a read-out can show, from 0 to 1.
     inactive, active: (L, a) the probability of each for an inactive and for an active circuit.
+
+    >>> import cisp
+    >>> table = cisp.prime_steps(T=100, n=100, S=4)
+    >>> found = cisp.density_evolution(T=100, D=400, S=4, z=1, L=2, table=table)
+    >>> found.errors.columns.tolist()
+    ['z', 'layer', 'quantity', 'circuits', 'mse']
     """
 
     errors: pd.DataFrame
