@@ -22,11 +22,11 @@ def texts(page: str) -> list[str]:
 
 def listed() -> dict[str, str]:
     """The rows of the table of errata, by each equation that they name first."""
-    rows = [line for line in texts("errata")[0].splitlines() if line.startswith("| {eq}")]
+    rows = [line for line in texts("errata")[0].splitlines() if line.startswith("| [(")]
     return {
         number.replace("-", "."): row
         for row in rows
-        for number in re.findall(r"eq-([\d-]+)", row.split(" | ")[0])
+        for number in re.findall(r"#eq-([\d-]+)", row.split(" | ")[0])
     }
 
 
@@ -45,14 +45,14 @@ def test_letters_and_words_that_name_another_circuit_or_way_are_listed() -> None
 
 
 def test_where_the_book_turns_an_equals_sign_into_an_approximate_one_it_says_so() -> None:
-    labelled = re.compile(r"\$\$(?:(?!\$\$).)*\$\$ \(eq-(6-\d+)\)", re.DOTALL)
+    labelled = re.compile(r"\$\$(?:(?!\$\$).)*\\tag\{(6\.\d+)\}\s*\$\$", re.DOTALL)
     about = {
-        match[1].replace("-", ".")
+        match[1]
         for page in sorted(BOOK.glob("[01]*.ipynb"))
         for text in texts(page.stem)
         for match in labelled.finditer(text)
         if r"\approx" in match[0]
     }
     (row,) = {row for row in listed().values() if r"| $=$ | $\approx$ |" in row}
-    said = {number.replace("-", ".") for number in re.findall(r"eq-([\d-]+)", row)}
+    said = {number.replace("-", ".") for number in re.findall(r"#eq-([\d-]+)", row)}
     assert said == about & EQUAL

@@ -54,22 +54,26 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     own = {name: str(here / name) for name in names}
     settings = here / "JUPYTER_CONFIG_DIR" / "lab/user-settings/@jupyterlab/notebook-extension"
     settings.mkdir(parents=True)
-    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
+    (settings / "tracker.jupyterlab-settings").write_text(
+        '{"windowingMode": "none"}', encoding="utf-8"
+    )
     quiet = here / "JUPYTER_CONFIG_DIR" / "labconfig"
     quiet.mkdir()
     off = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-    (quiet / "page_config.json").write_text(json.dumps(off))
+    (quiet / "page_config.json").write_text(json.dumps(off), encoding="utf-8")
     command = [sys.executable, "-m", "jupyterlab", str(folder), "--no-browser", "--allow-root",
                "--port=0", "--IdentityProvider.token=", "--expose-app-in-browser"]  # fmt: skip
     log = here / "log"
-    with log.open("w") as out:
+    with log.open("w", encoding="utf-8") as out:
         server = subprocess.Popen(command, env=os.environ | own, stderr=out, stdout=out)
     try:
         for _ in range(600):
-            if found := re.search(r"http://(?:localhost|127.0.0.1):\d+", log.read_text()):
+            if found := re.search(
+                r"http://(?:localhost|127.0.0.1):\d+", log.read_text(encoding="utf-8")
+            ):
                 break
             time.sleep(0.1)
-        assert found, log.read_text()
+        assert found, log.read_text(encoding="utf-8")
         yield found[0].replace("localhost", "127.0.0.1"), folder
     finally:
         server.terminate()

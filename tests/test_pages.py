@@ -119,6 +119,19 @@ def test_without_its_check_the_extrinsic_network_is_the_same(page: ModuleType) -
 
 
 @in_networks
+def test_on_a_design_the_weights_are_those_of_c14_1(page: ModuleType) -> None:
+    circuits = cisp.conditional_rotations(T=9, rng=1, bias=2, dtype=torch.float64).with_layers(3)
+    network = page.on_design(circuits, D=96, S=3)
+    e = torch.from_numpy(cisp.vectors(cisp.transversal_design(T=9, n=24, S=3), n=24))
+    wanted = torch.kron(circuits.w_mean, torch.eye(24))
+    for t in range(9):
+        others = torch.outer(e[t], e[t]) - torch.diag(e[t])
+        wanted = wanted + torch.kron(circuits.delta_w[t], others) / 2
+    assert network.W(2) == pytest.approx(wanted, abs=1e-15)  # sums in another order
+    assert not page.on_design(circuits, D=96, S=3, w_mean=torch.zeros(4, 4)).shared(2).any()
+
+
+@in_networks
 def test_a_rotation_network_has_its_angles_and_its_dealing_from_one_seed(page: ModuleType) -> None:
     found = page.rotation_network(12, 96, 4, S=3, L=2)
     circuits = cisp.conditional_rotations(T=12, rng=4, dtype=torch.float64)
@@ -147,3 +160,9 @@ def test_a_table_is_shown_to_two_digits_and_its_rounding_as_0(
     page.show_table(pd.DataFrame({"a": [0.0123, -1e-25], "b": [-4.56, 1e-19]}))
     shown = [line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]]
     assert shown == [["0.012", "-4.6"], ["0", "1e-19"]]
+
+
+@pytest.mark.parametrize("page", ["claims"], indirect=True)
+def test_a_table_for_display_has_two_digits_and_its_rounding_as_0(page: ModuleType) -> None:
+    found = page.two_digits(pd.DataFrame({"a": [0.0123, -1e-25], "b": [182.3, 1e-19]}))
+    assert found.to_numpy().tolist() == [["0.012", "180"], ["0", "1e-19"]]

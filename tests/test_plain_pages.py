@@ -23,11 +23,11 @@ EQUATIONS = {
 ONLY_SPHINX = {
     "role": r"\{[\w:-]+\}`",
     "directive": r"^(?:```+|:::+)\s*\{",
-    "label": r"\$\$ \(eq-",
+    "label": r"\$\$ \(eq-|^\([\w-]+\)=$",
     "macro": r"\\(?:ket|bra|braket|ReLU|E|R|operatorname)(?![a-zA-Z])",
 }
 COMMENT = r"<!--(?!index |explorer\.html)(.*?)-->"
-LINK = r"\[([^\]]*)\]\((?!https?:|#)([\w./]+)(?:#([\w-]+))?\)"
+LINK = r"\[([^\]]*)\]\((?!https?:)([\w./-]*)(?:#([\w-]+))?\)"
 KINDS = {"eq": r"\((.*)\)", "fig": r"Fig\. (.*)", "ex": r"[Ee]xercise (.*)"}
 
 
@@ -73,7 +73,7 @@ def wrong_links(page: Path, text: str) -> list[str]:
     """Links that lead to nothing; equations, figures and exercises under another's number."""
     wrong = []
     for shown, file, anchor in re.findall(LINK, text):
-        there = anchors(BOOK / file) if (BOOK / file).exists() else None
+        there = anchors(BOOK / file) if (BOOK / file).is_file() else None
         if there is None or (anchor and anchor not in there):
             wrong.append(f"[{shown}]({file}#{anchor})")
             continue

@@ -10,7 +10,8 @@ BOX = """
 <p class="admonition-title">Run this {kind}</p>
 <p><code>make lab</code>, in the folder of the project, opens JupyterLab: choose
 <code>{name}</code>{change} and run all cells.
-Or <a href="{link}" download>download the notebook</a>: any Jupyter runs it in which the package <code>cisp</code> is installed.</p>
+Or <a href="{link}" download>download the notebook</a>:
+any Jupyter runs it in which the package <code>cisp</code> is installed.</p>
 </aside>
 """
 

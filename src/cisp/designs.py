@@ -30,8 +30,8 @@ def johnson_bound(*, n: int, S: int) -> int:
 def transversal_design(*, T: int, n: int, S: int) -> Int[np.ndarray, "T S"]:
     """T rows of S positions of which any two rows share at most one, evenly loaded.
 
-    Beyond the post. The positions are S groups of q, and circuit (k, r) takes from group x its
-    position r + k (S-1-x) mod q. Circuits (k, r) and (k', r') meet in group x if
+    Beyond the post. The positions are S groups of q (H on the page), and circuit (k, r) takes from
+    group x its position r + k (S-1-x) mod q. Circuits (k, r) and (k', r') meet in group x if
 
         r - r' + (k - k') (S-1-x) = 0 mod q.
 

@@ -15,8 +15,9 @@ PALETTE = sns.color_palette("colorblind")
 ROTATION, INDICATOR = PALETTE[0], PALETTE[1]
 # One key for the whole book: what these are keeps its colour and its mark on every page.
 POST, EXTRINSIC = PALETTE[3], PALETTE[2]  # the post's network, vermillion; the extrinsic, green
-POST_MARK, EXTRINSIC_MARK = "o", "s"
 ACTIVE, INACTIVE = PALETTE[0], PALETTE[7]  # circuits: blue, grey
+EMBEDDING = {"post": (POST, "o"), "extrinsic": (EXTRINSIC, "s")}  # of a network: colour and mark
+EMBEDDING |= {"tuned": (PALETTE[4], "P"), "exact": (PALETTE[0], "D")}
 LAW = {"color": "black", "ls": "-", "lw": 1.2}  # what a law of the book says
 MEASURED = {"marker": "o", "ls": "", "ms": 4}  # what was measured
 ALLOCATION = {"prime steps": POST, "design": EXTRINSIC}

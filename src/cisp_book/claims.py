@@ -34,6 +34,11 @@ def show_table(table: pd.DataFrame) -> None:
     print(table.mask(table.abs() < 1e-20, 0).to_string(float_format=lambda v: f"{v:.2g}"))
 
 
+def two_digits(table: pd.DataFrame) -> pd.DataFrame:
+    """A table as text of two digits, rounding below 1e-20 as 0, for a notebook to display."""
+    return table.map(lambda v: "0" if abs(v) < 1e-20 else f"{float(f'{v:.2g}'):g}")
+
+
 def verdict(
     equation: str, says: str, predicted: Numbers, measured: Numbers, *, where: str, why: str = ""
 ) -> None:

@@ -22,3 +22,11 @@ def unchecked(
     """The extrinsic network on any table, without the check of `superpose_extrinsic`."""
     tables = torch.from_numpy(table).repeat(circuits.L, 1, 1)
     return cisp.Network(circuits, cisp.Extrinsic(tables, n=D // circuits.d), w_mean)
+
+
+def on_design(
+    circuits: cisp.SmallCircuits, *, D: int, S: int, w_mean: torch.Tensor | None = None
+) -> cisp.Network:
+    """The extrinsic network on a transversal design, without the check of `superpose_extrinsic`."""
+    table = cisp.transversal_design(T=circuits.T, n=D // circuits.d, S=S)
+    return unchecked(circuits, table, D=D, w_mean=w_mean)
