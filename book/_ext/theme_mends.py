@@ -43,6 +43,7 @@ def paragraphs_of_parameters(
     if "sig-param" in context.get("body", ""):
         parts = re.split(r"(<dl>\n(?:<dd><em class=\"sig-param.*\n)+</dl>)", context["body"])
         for k in range(1, len(parts), 2):
+            parts[k] = parts[k].replace("<dl>", '<span class="parameters">')
             parts[k] = re.sub(r"(</?)d[ld]>", r"\1span>", parts[k])
         context["body"] = "".join(parts)
 

@@ -141,6 +141,11 @@ def silenced(circuits: SmallCircuits, bias: Float[Tensor, "L d"]) -> SmallCircui
     same. Neurons of the indicator and those whose `bias` is what they have stay as they are.
 
     Raises ValueError for circuits without an "indicator" read-out.
+
+    >>> import cisp
+    >>> circuits = cisp.conditional_rotations(T=3).with_layers(2)
+    >>> silenced(circuits, torch.tensor([[0.5, 1.5, 2, 2]] * 2)).b[1].tolist()
+    [-0.5, -1.5, -2.0, -2.0]
     """
     instance("circuits", circuits, SmallCircuits)
     if "indicator" not in circuits.readouts:

@@ -65,6 +65,10 @@ def sweep(
 
     Raises ValueError for a cell or an argument that is not allowed, and for functions of which no
     key can be made; RuntimeError if a dask cluster has been at work on nothing for ten minutes.
+
+    >>> cells = [dict(T=6, D=48, S=2, z=z, seed=0) for z in (1, 2)]
+    >>> sweep(cells, samples=20, L=2, progress=False).z.unique().tolist()
+    [1, 2]
     """
     if table not in get_args(Named):
         raise ValueError(f"table={table!r} is not allowed; it must be one of {get_args(Named)}")

@@ -43,7 +43,11 @@ def deviation(M: Float[Tensor, "*heads n n"]) -> Float[Tensor, "*heads"]:
 
 
 def toeplitz(M: Float[Tensor, "*heads n n"]) -> Float[Tensor, "*heads n n"]:
-    """M with each entry replaced by the mean of its line parallel to the diagonal."""
+    """M with each entry replaced by the mean of its line parallel to the diagonal.
+
+    >>> toeplitz(torch.tensor([[1.0, 2], [3, 5]])).tolist()
+    [[3.0, 2.0], [3.0, 3.0]]
+    """
     n = _square(M).shape[-1]
     line = (torch.arange(n)[:, None] - torch.arange(n) + n - 1).flatten()
     flat = M.flatten(-2)
