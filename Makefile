@@ -24,6 +24,7 @@ pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
 	PYTHONPATH=tests $(BIN)/python tools/pdf.py
 
 lab: $(READY)  ## the chapters in JupyterLab; options of its own as ARGS="--no-browser --port=8890"
+	$(BIN)/jupyter trust book/*.ipynb  # so that stored drawings are shown
 	$(BIN)/jupyter-lab book $(ROOT) $(ARGS)
 
 bench: book  ## time and memory, as ratios of medians in one run; page weights, in Chromium
