@@ -12,7 +12,9 @@ from studies.critical import critical_lines, critical_predicted
 from studies.exact import exact_beyond, exact_noise, exact_pairs
 from studies.exact_edges import exact_least_M, exact_switching
 from studies.exact_tables import exact_denser
+from studies.exponent import exponent, exponent_predicted
 from studies.frontier import frontier
+from studies.frontier_at_scale import frontier_at_scale
 from studies.grid import (
     figures_8_to_11,
     figures_8_to_11_masked,
@@ -38,6 +40,7 @@ from studies.store import (
 from studies.store_absolute import absolute_large, absolute_motifs, absolute_small
 from studies.stored import stored_widths
 from studies.two_truths import apart_truths
+from studies.worst_directions import worst_directions
 
 ALL = (
     first_layer,
@@ -81,6 +84,10 @@ ALL = (
     absolute_small,
     absolute_motifs,
     absolute_large,
+    exponent,
+    exponent_predicted,
+    frontier_at_scale,
+    worst_directions,
 )
 
 
