@@ -96,8 +96,11 @@ def test_the_quick_engine_gives_the_same_errors(first: int, seized: bool) -> Non
 
 
 def test_read_outs_of_each_circuits_own_are_read_by_the_quick_engine_too() -> None:
-    circuits = cisp.gated(torch.randn(3, 60, 2, 2, dtype=torch.float64) / 4,
-                          torch.zeros(3, 60, 2, dtype=torch.float64))  # fmt: skip
+    rng = torch.Generator().manual_seed(0)
+    w, own = (torch.randn(60, k, 2, generator=rng, dtype=torch.float64) for k in (2, 1))
+    circuits = cisp.SmallCircuits(
+        w=w / 4, b=torch.zeros(2, dtype=torch.float64), L=3, readouts={"own": own}
+    )
     network = cisp.superpose(circuits, D=240, S=3, L=3, rng=0)
     target = worst._target(network, None, 1, inputs=10**9)
     assert target.quick is not None
