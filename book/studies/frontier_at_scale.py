@@ -72,6 +72,7 @@ def mean_line(name: str, D: int, z: int, seed: int) -> float:
 
 MEANS = [  # embedding, D, z, seed: as far as an hour allows
     *[(name, D, z, 0) for name, z in AT_4000 for D in (8000, 16000) if D == 8000 or z > 1],
+    ("extrinsic", 32000, 2, 0),
 ]
 WORST = [(make, 8000, 2, "worst") for make in (post, tuned)]
 
