@@ -95,6 +95,10 @@ def recomputed(*_: object, **__: object) -> None:
         ("store_absolute", "absolute_small", 4 * 100),
         ("store_absolute", "absolute_motifs", 289 + 2 * 40),  # neurons that serve two, and models
         ("store_absolute", "absolute_large", 5 * 3 * 2 * 40),
+        ("exponent", "exponent", 62),
+        ("exponent", "exponent_predicted", 3),
+        ("frontier_at_scale", "frontier_at_scale", 15 + 2),
+        ("worst_directions", "worst_directions", 3 * 2 * 5),
     ],
 )
 def test_the_kept_tables_are_of_this_code(

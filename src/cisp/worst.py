@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from cisp.allocation import random_subsets
 from cisp.arguments import all_sets, count, generator, instance, one_of, positive
+from cisp.awake import Awake, awake
 from cisp.experiment import shown
-from cisp.inputs import Seed
+from cisp.inputs import Seed, unit
 from cisp.network import Network
 
-BATCH = 256  # inputs run at a time
+BATCH, FITTING = 256, 2**22  # inputs run at a time, and the most numbers that circuits then send
 STRIDE, SHRINK = 0.7, 0.9  # the first step along the sphere, and what each step is of the last
 MOST = 10**5  # steps, swaps and starts
 TINY = 1e-30  # a gradient of 0 moves nothing
@@ -58,6 +59,8 @@ class Target:
     network: Network
     name: str
     first: int
+    map: Float[Tensor, "*T k d"]
+    quick: Awake | None
 
     def errors(self, active: Int[Tensor, "b z"], u: Tensor) -> Float[Tensor, "layers b z"]:
         """The squared error of each active circuit, layer by layer, with inputs along u."""
@@ -77,7 +80,15 @@ class Target:
 
     def largest(self, active: Int[Tensor, "b z"], u: Tensor) -> Float[Tensor, " b"]:
         """The largest squared error of each input."""
-        return self.errors(active, u).amax((0, 2))
+        if self.quick is None or torch.is_grad_enabled():
+            return self.errors(active, u).amax((0, 2))
+        a0, network = self.inputs(u), self.network
+        a = network.circuits.run(a0, active)[self.first :]
+        found = [lot.picked[self.first - 1 :] for _, lot in self.quick.run(a0, active)]
+        read = torch.from_numpy(np.concatenate(found, 1)) / network.S
+        maps = self.map[active] if self.map.ndim == 3 else self.map
+        true = (maps @ a.unsqueeze(-1)).squeeze(-1)
+        return (read - true).square().sum(-1).amax((0, 2))
 
     def inputs(self, u: Float[Tensor, "b z k"]) -> Float[Tensor, "b z d"]:
         """The circuits' inputs a^0 along the unit vectors u."""
@@ -122,7 +133,6 @@ def worst_case(
     (190, 2, True)
     """
     instance("network", network, Network)
-    target = _target(network, quantity, count("first", first, high=network.L))
     T, rng = network.T, generator(rng)
     every = isinstance(samples, str)
     sets = all_sets(T, z) if every else comb(T, count("z", z, high=T))
@@ -137,6 +147,8 @@ def worst_case(
         count("steps", steps, low=0, high=MOST),
         count("swaps", swaps, low=0, high=MOST),
     )
+    inputs = total + min(keep, total) * swaps
+    target = _target(network, quantity, count("first", first, high=network.L), inputs)
     stop = inf if enough is None else float(positive("enough", enough)) ** 2
     lots = _every(network, z, rng) if every else _drawn(network, z, total, rng)
     with tqdm(total=total, unit="sets", **shown(progress)) as bar, torch.no_grad():
@@ -197,7 +209,8 @@ def _climb(
     more = _directions(target.network, (starts - 1) * len(u), u.shape[1], rng)
     active, u = active.repeat(starts, 1), torch.cat([u, more])
     done: list[Found] = []
-    for lot in zip(active.split(BATCH), u.split(BATCH), strict=True):
+    batch = max(min(BATCH, FITTING // (target.network.T * target.network.d)), 1)
+    for lot in zip(active.split(batch), u.split(batch), strict=True):
         done.append(_ascend(target, *lot, steps))
         if done[-1][0].max() >= stop:
             break
@@ -267,11 +280,13 @@ def _told(target: Target, found: Found, scanned: int, sets: int) -> WorstCase:
     )
 
 
-def _target(network: Network, quantity: str | None, first: int) -> Target:
+def _target(network: Network, quantity: str | None, first: int, inputs: int) -> Target:
     """The quantity, or the last if None; the activations where there is none."""
     if network.circuits.inputs is not None:
         raise ValueError("circuits have inputs of their own; the worst is looked for on spheres")
-    names = list(network.circuits.readouts) or ["activations"]
+    readouts = dict(network.circuits.readouts) or {"activations": unit(network.d, network.w)}
     if quantity is not None:
-        one_of("quantity", quantity, names)
-    return Target(network, quantity or names[-1], first)
+        one_of("quantity", quantity, [*readouts])
+    name = quantity or [*readouts][-1]
+    quick = awake(network, readouts[name], [slice(0, readouts[name].shape[-2])], inputs)
+    return Target(network, name, first, readouts[name], quick)

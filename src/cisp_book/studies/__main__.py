@@ -11,7 +11,9 @@ from cisp_book.studies.critical import critical_lines, critical_predicted
 from cisp_book.studies.exact import exact_beyond, exact_noise, exact_pairs
 from cisp_book.studies.exact_edges import exact_least_M, exact_switching
 from cisp_book.studies.exact_tables import exact_denser
+from cisp_book.studies.exponent import exponent, exponent_predicted
 from cisp_book.studies.frontier import frontier
+from cisp_book.studies.frontier_at_scale import frontier_at_scale
 from cisp_book.studies.grid import (
     figures_8_to_11,
     figures_8_to_11_masked,
@@ -37,6 +39,7 @@ from cisp_book.studies.store import (
 from cisp_book.studies.store_absolute import absolute_large, absolute_motifs, absolute_small
 from cisp_book.studies.stored import stored_widths
 from cisp_book.studies.two_truths import apart_truths
+from cisp_book.studies.worst_directions import worst_directions
 
 ALL = (
     first_layer,
@@ -80,6 +83,10 @@ ALL = (
     absolute_small,
     absolute_motifs,
     absolute_large,
+    exponent,
+    exponent_predicted,
+    frontier_at_scale,
+    worst_directions,
 )
 
 
