@@ -347,3 +347,23 @@ def together(
                     for y in range(W):
                         sums[p, y] += out[y]
             times(c, G, at, total)
+
+
+@compiled
+def loud(table, heard, limit, over):
+    """Marks in over (T, lot) where the sum of a row's heard (n, terms, lot) is above the limit:
+    the first term and the norm of the others.
+    """
+    T, S = table.shape
+    n, terms, lot = heard.shape
+    rows, places = heard.reshape(n, terms * lot), table.reshape(T * S)
+    y, squares = np.zeros(terms * lot, heard.dtype), np.zeros(lot, heard.dtype)
+    for t in range(T):
+        summed(y, places, S * t, S * t + S, rows)
+        squares[:] = 0
+        for k in range(lot, terms * lot, lot):
+            for x in range(lot):
+                squares[x] += y[k + x] * y[k + x]
+        for x in range(lot):
+            rest = limit - y[x]
+            over[t, x] |= (rest < 0) | (squares[x] > rest * rest)
