@@ -24,6 +24,7 @@ WORTH = 4e8  # numbers that an ordinary pass multiplies, from which on compiled 
 TRIED = 16  # inputs to try by themselves
 ALONE = 4  # what a circuit that is met costs an input by itself, against one of many
 CHUNK = 2**27  # numbers that an ordinary pass multiplies between two chances to stop
+LONGER = 8  # times as many inputs, at most, where little is awake
 LANES, FITTING = 64, 2**24  # inputs at once, and numbers in a layer of so many
 
 Index = Integer[np.ndarray, "..."]
@@ -103,8 +104,9 @@ class Awake:
         four = (0,) * 4 if d == 4 else ()
         many = np.empty((2, n, d, lanes), kind)
         chunk = max(CHUNK // (network.tables.numel() * d) // lanes, 1) * lanes
+        size = TRIED
         while done < len(sets):
-            some = slice(done, done + (chunk if done else TRIED))
+            some, size = slice(done, done + size), chunk
             found = _nothing(f, len(sets[some]), sets.shape[1])
             out = ON, masked, *vars(found).values()
             if alone:
@@ -113,6 +115,7 @@ class Awake:
                 )
                 every = network.L * network.T * len(sets[some])
                 alone = done > 0 or met * ALONE < every
+                size = chunk * max(min(int(every / (met * ALONE + 1)), LONGER), 1)
             else:
                 kernels.together(
                     X[some],
