@@ -1,27 +1,33 @@
 """Compiled loops (`cisp.awake`) against ordinary passes and the dense chain, medians in one run.
 
 The ordinary passes are those of commit 18b6047, which the same build still has for little work.
+Rounds of the two take turns, and what is timed is the processor's time, so that a busy machine
+slows both alike.
 
-python benchmarks/awake.py sizes    by network and z: time, ratio, circuits met, peak memory
+python benchmarks/awake.py sizes    by T and D: time, ratio, circuits met, memory, time to build
+python benchmarks/awake.py width    the exponent of time against D, at fixed T (d/D)^2
 python benchmarks/awake.py dense    T = 557, D = 1000, z = 2 against the bare dense chain
 python benchmarks/awake.py figures  all that figures 5 to 7 measure
-python benchmarks/awake.py million  a million circuits: minutes
+python benchmarks/awake.py cells    every cell of figures 8 to 11
+python benchmarks/awake.py million  a million circuits: a quarter of an hour
 """
 
-import resource
+import json
 import subprocess
 import sys
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
+from typing import Any
 
 import numpy as np
 import torch
+from engine import peak
 
 import cisp
 import cisp.awake
 
-ROUNDS, INPUTS = 15, 16_384
-COMPILED, ORDINARY = -1.0, np.inf  # from how much work on loops are compiled
+INPUTS, ROUNDS = 16_384, 15
+CHOSEN, COMPILED, ORDINARY = cisp.awake.WORTH, -1.0, np.inf  # from how much work on loops compiled
 
 Case = tuple[str, int, int, int, int]  # kind, T, D, S, z
 CASES: list[Case] = [
@@ -34,10 +40,22 @@ CASES: list[Case] = [
     ("extrinsic", 20_000, 8_000, 10, 3),
     ("extrinsic", 100_000, 20_000, 14, 3),
 ]
+WIDTHS: list[Case] = [
+    ("post", round(0.004 * (D / 4) ** 2), D, 6, 2) for D in (1000, 2000, 4000, 8000, 16_000)
+]
 MILLION: list[Case] = [
     ("post", 1_000_000, 400_000, 6, 1),
     ("extrinsic", 1_000_000, 63_248, 14, 3),
 ]
+PAIRS = {  # of figures 8 to 11: D, then T
+    800: (200, 300),
+    1000: (200, 300, 400, 500),
+    1200: (200, 300, 400, 500, 600, 700),
+    1400: (200, 400, 600, 800, 1000),
+    1600: (300, 500, 700, 900, 1100, 1300),
+    1800: (300, 500, 700, 900, 1100, 1300, 1500, 1700),
+    2000: (200, 400, 600, 800, 1000, 1200, 1400, 1600, 1800, 2000),
+}
 
 
 def network(kind: str, T: int, D: int, S: int) -> cisp.Network:
@@ -50,15 +68,15 @@ def network(kind: str, T: int, D: int, S: int) -> cisp.Network:
     )
 
 
-def seconds(network: cisp.Network, z: int, samples: int, worth: float) -> float:
-    """One run of `measure`."""
+def seconds(network: cisp.Network, z: int, samples: int, worth: float, run: Any = None) -> float:
+    """The processor's time for one run of `measure`, or of another."""
     cisp.awake.WORTH = worth
-    start = perf_counter()
-    cisp.measure(network, z=z, samples=samples, progress=False)
-    return perf_counter() - start
+    start = process_time()
+    (run or cisp.measure)(network, z=z, samples=samples, progress=False)
+    return process_time() - start
 
 
-def met(network: cisp.Network, z: int, samples: int = 64) -> float:
+def met(network: cisp.Network, z: int, samples: int) -> float:
     """The share of circuits that read anything but 0, over all layers."""
     active, a0 = network.sample(batch=samples, z=z)
     with torch.no_grad():
@@ -67,7 +85,7 @@ def met(network: cisp.Network, z: int, samples: int = 64) -> float:
     return float(torch.stack(read).mean())
 
 
-def one(kind: str, T: int, D: int, S: int, z: int, samples: int) -> None:
+def one(kind: str, T: int, D: int, S: int, z: int) -> None:
     """Build one network; print seconds to build, ms an input both ways, circuits met, peak MB.
 
     On one thread: a lot of inputs is run by one, and ordinary passes take too long for more lots.
@@ -77,38 +95,56 @@ def one(kind: str, T: int, D: int, S: int, z: int, samples: int) -> None:
     found = network(kind, T, D, S)
     built = perf_counter() - start
     seconds(found, z, 2, COMPILED)  # compiled, or read from where it is kept
-    few = max(samples // 16, 16)
-    compiled, ordinary = [], []
-    for _ in range(5 if T < 10**5 else 3):
-        compiled.append(seconds(found, z, samples, COMPILED) / samples * 1e3)
-        ordinary.append(seconds(found, z, few, ORDINARY) / few * 1e3)
-    share = met(found, z, 16)
-    print(built, median(compiled), min(compiled), max(compiled), median(ordinary), share, peak())
+    many, few, rounds = (4096, 256, 7) if T < 10**5 else (1024, 16, 3)
+    ms: dict[str, list[float]] = {"compiled": [], "ordinary": []}
+    for _ in range(rounds):
+        ms["compiled"].append(seconds(found, z, many, COMPILED) / many * 1e3)
+        ms["ordinary"].append(seconds(found, z, few, ORDINARY) / few * 1e3)
+    wall = perf_counter()
+    lots = 10_000 if T > 10**5 else many
+    seconds(found, z, lots, COMPILED)
+    wall, most = perf_counter() - wall, peak()
+    print(json.dumps({"build": built, "met": met(found, z, 16), "peak": most, "wall": wall, **ms}))
 
 
-def sizes(cases: list[Case], samples: int) -> None:
+def sizes(cases: list[Case]) -> list[dict[str, Any]]:
     """A line for each case, run in a process of its own."""
     print(
-        f"{'network':10} {'T':>8} {'D':>7} {'S':>3} {'z':>2} {'build s':>8} {'ordinary ms':>12}",
-        end="",
+        f"{'network':10} {'T':>8} {'D':>7} {'S':>3} {'z':>2} {'build s':>8} {'ordinary ms':>12} "
+        f"{'compiled ms (range)':>26} {'ratio':>7} {'met':>7} {'peak MB':>8}"
     )
-    print(f" {'compiled ms (range)':>26} {'ratio':>7} {'met':>7} {'peak MB':>8}")
+    found = []
     for case in cases:
-        words = [sys.executable, __file__, "one", *map(str, case), str(samples)]
+        words = [sys.executable, __file__, "one", *map(str, case)]
         out = subprocess.run(words, capture_output=True, text=True, encoding="utf-8")
         kind, T, D, S, z = case
         print(f"{kind:10} {T:8d} {D:7d} {S:3d} {z:2d}", end="")
         if out.returncode:
-            print(
-                f" stopped: {out.stderr.strip().splitlines()[-1:]} ({out.returncode})", flush=True
-            )
+            print(f" stopped: {out.stderr.strip().splitlines()[-1:]} ({out.returncode})")
             continue
-        build, ms, low, high, ordinary, share, memory = map(float, out.stdout.split())
-        told = f"{ms:.3f} ({low:.3f} to {high:.3f})"
+        run = json.loads(out.stdout)
+        ms, ordinary = (median(run[name]) for name in ("compiled", "ordinary"))
+        told = f"{ms:.3f} ({min(run['compiled']):.3f} to {max(run['compiled']):.3f})"
         print(
-            f" {build:8.1f} {ordinary:12.2f} {told:>26} {ordinary / ms:7.1f} {share:7.1%} "
-            f"{memory:8.0f}",
+            f" {run['build']:8.1f} {ordinary:12.2f} {told:>26} {ordinary / ms:7.1f} "
+            f"{run['met']:7.1%} {run['peak']:8.0f}",
             flush=True,
+        )
+        if T > 10**5:
+            print(f"{'':10} 10,000 inputs in {run['wall']:.0f} s by the clock, one thread")
+        found.append({"D": D, **run})
+    return found
+
+
+def width() -> None:
+    """Slopes of ln time against ln D, one for each round."""
+    found = sizes(WIDTHS)
+    D = np.log([run["D"] for run in found])
+    for name in ("ordinary", "compiled"):
+        slopes = np.polyfit(D, np.log([run[name] for run in found]), 1)[0]
+        print(
+            f"{name}: time grows as D^{np.median(slopes):.2f} "
+            f"({slopes.min():.2f} to {slopes.max():.2f} over {len(slopes)} rounds)"
         )
 
 
@@ -121,10 +157,10 @@ def dense() -> None:
     seconds(found, 2, 100, COMPILED)
     with torch.no_grad():
         for _ in range(ROUNDS):
-            start = perf_counter()
+            start = process_time()
             for some in inputs.split(1024):
                 chain(some)
-            times["dense chain"].append(perf_counter() - start)
+            times["dense chain"].append(process_time() - start)
             times["ordinary"].append(seconds(found, 2, INPUTS, ORDINARY))
             times["compiled"].append(seconds(found, 2, INPUTS, COMPILED))
     base = median(times["dense chain"])
@@ -138,18 +174,44 @@ def dense() -> None:
 def figures() -> None:
     """Figures 5 to 7: z = 1 to 4 at the post's size, whole and masked."""
     found = network("post", 557, 1000, 6)
-    for way, worth in (("ordinary", ORDINARY), ("compiled", COMPILED)) * 4:
-        start = perf_counter()
-        cisp.awake.WORTH = worth
-        for z in range(1, 5):
-            for run in (cisp.measure, cisp.measure_masked):
-                run(found, z=z, samples=5_570, progress=False)
-        print(f"{way:12} {perf_counter() - start:.2f} s")
+    each: dict[str, list[float]] = {"ordinary": [], "compiled": []}
+    for _ in range(4):
+        for way, worth in (("ordinary", ORDINARY), ("compiled", COMPILED)):
+            runs = (cisp.measure, cisp.measure_masked)
+            each[way].append(
+                sum(seconds(found, z, 5_570, worth, run) for z in range(1, 5) for run in runs)
+            )
+    for way, times in each.items():
+        print(
+            f"figures 5 to 7, {way}: {median(times):.2f} s ({min(times):.2f} to {max(times):.2f})"
+        )
 
 
-def peak() -> float:
-    """The most memory this process has held, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def cells() -> None:
+    """500 inputs in each cell of figures 8 to 11, whole and masked, on one thread: the worst.
+
+    So few inputs are run by ordinary passes, unless these are told otherwise, as they are here.
+    """
+    torch.set_num_threads(1)
+    found, chosen = [], 0
+    for D, Ts in PAIRS.items():
+        for T in Ts:
+            built = network("post", T, D, 6)
+            chosen += 500 * built.tables.numel() * built.d > CHOSEN
+            for z in range(1, 5):
+                for run in (cisp.measure, cisp.measure_masked):
+                    rounds = [
+                        [seconds(built, z, 500, worth, run) for worth in (COMPILED, ORDINARY)]
+                        for _ in range(3)
+                    ]
+                    compiled, ordinary = np.median(rounds, 0)
+                    found.append((compiled / ordinary, f"T={T}, D={D}, z={z}, {run.__name__}"))
+    found.sort()
+    print(
+        f"{len(found)} cells of figures 8 to 11, {8 * chosen} of them compiled unasked; if all are:"
+        f" time over ordinary {found[len(found) // 2][0]:.2f} (median), worst {found[-1][0]:.2f} "
+        f"at {found[-1][1]}"
+    )
 
 
 if __name__ == "__main__":
@@ -159,10 +221,14 @@ if __name__ == "__main__":
         sys.exit()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     if which in ("sizes", "all"):
-        sizes(CASES, 4096)
+        sizes(CASES)
+    if which in ("width", "all"):
+        width()
     if which in ("dense", "all"):
         dense()
     if which in ("figures", "all"):
         figures()
+    if which in ("cells", "all"):
+        cells()
     if which == "million":
-        sizes(MILLION, 4096)
+        sizes(MILLION)

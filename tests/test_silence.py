@@ -13,7 +13,7 @@ from torch import Tensor
 import cisp
 import cisp.silence
 from cisp import Extrinsic, Network, SmallCircuits, conditional_rotations
-from cisp.silence import _below, check_silence
+from cisp.silence import _below, check_silence, loudest_outside
 
 
 def built(circuits: SmallCircuits, *, S: int, n: int, seed: int) -> Network:
@@ -144,10 +144,23 @@ def test_the_least_silence_is_least_and_enough_in_one_go() -> None:
 def test_the_least_silence_is_found_in_lots_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     circuits = gated(60, samples=True)
     whole = cisp.superpose_extrinsic(circuits, D=240, S=4, silence="auto").circuits.b
-    for name, value in (("FIRST", 100), ("ENTRIES", 500), ("PAIRS", 7)):
+    for name, value in (("FIRST", 100), ("ENTRIES", 500), ("TOGETHER", 1), ("PAIRS", 7)):
         monkeypatch.setattr(cisp.silence, name, value)
     lots = cisp.superpose_extrinsic(circuits, D=240, S=4, silence="auto").circuits.b
     assert torch.equal(lots, whole)
+
+
+@pytest.mark.parametrize("circuits", [gated(60, samples=True), conditional_rotations(T=60)])
+def test_pairs_looked_at_in_compiled_loops_are_all_that_matter(
+    circuits: SmallCircuits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = built(circuits, S=4, n=40, seed=1)
+    few = loudest_outside(network, torch.full((circuits.L, circuits.d), 1e-9).double(), 0)
+    for name in ("MANY", "FIRST", "ENTRIES", "TOGETHER"):
+        monkeypatch.setattr(cisp.silence, name, 1)  # a position at a time, each against the loudest
+    many = loudest_outside(network, torch.full((circuits.L, circuits.d), 1e-9).double(), 0)
+    for name, found in vars(few).items():
+        assert torch.equal(found, getattr(many, name)), name
 
 
 def test_a_gate_that_rises_with_its_bias_computes_the_same() -> None:
@@ -191,7 +204,7 @@ def test_a_single_layer_leaks_nothing(silence: Literal["given", "auto"]) -> None
 def test_a_leak_is_one_from_the_rounding_of_the_dtype_on(dtype: torch.dtype) -> None:
     start = conditional_rotations(T=12, rng=0, bias=1, dtype=dtype).with_layers(3)
     tiny = float(torch.finfo(dtype).eps ** 0.5)
-    least = cisp.silence.least_silence(built(start, S=3, n=15, seed=0), 0)
+    least = cisp.silence.least_silence(built(start, S=3, n=15, seed=0), 0)[0]
     heard = (float(least[1:, 2:].max()) - tiny) / (1 + tiny)
 
     def network(bias: float) -> Network:

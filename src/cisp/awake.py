@@ -22,8 +22,9 @@ ON = 1e-4  # a neuron above this counts as active (post, figure 7)
 
 WORTH = 4e8  # numbers that an ordinary pass multiplies, from which on compiled loops pay
 TRIED = 16  # inputs to try by themselves
-ALONE = 7  # what a circuit that is met costs an input by itself, against one of many
+ALONE = 4  # what a circuit that is met costs an input by itself, against one of many
 CHUNK = 2**27  # numbers that an ordinary pass multiplies between two chances to stop
+LONGER = 8  # times as many inputs, at most, where little is awake
 LANES, FITTING = 64, 2**24  # inputs at once, and numbers in a layer of so many
 
 Index = Integer[np.ndarray, "..."]
@@ -32,28 +33,27 @@ Numbers = Float[np.ndarray, "..."]
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """A network as arrays; C = T S entries of a table, sorted by position.
+    """A network as arrays.
 
-    tables (L, T, S). bias (L, d). maps (1 or T, K, d) and ends (Q,): the quantities' rows.
-    of (L,): which of the stored layers follows layer l. Of each stored layer, by position: starts
-    (n+1,) and circuits (C,); M (C, d, d), what the position sends each, and to (C, S) where. first
-    (T,): one entry for each circuit. N (1 or n, d, d): what a position sends by itself, to
-    places[ways[p]:ways[p+1]]; so position p hears behind[back[p]:back[p+1]]. G (d, d): what each
-    sends to all.
+    Layer l has the table places[l] of those stored, and is followed by the weights of[l].
+    Of each table (T, S), the C = T S entries by position: starts (n+1,) and circuits (C,), and what
+    positions hand on by themselves, from p to to[ways[p]:ways[p+1]], so that p hears
+    behind[back[p]:back[p+1]]. Of each weights: M (T, d, d), what a circuit sends of what it reads,
+    N (1 or n, d, d), what a position sends by itself, and G (d, d), what each sends to all.
+    bias (L, d). maps (1 or T, K, d) and ends (Q,): the quantities' rows.
     """
 
+    places: Index
+    of: Index
     tables: Index
     starts: Index
     circuits: Index
-    of: Index
-    M: Numbers
-    to: Index
-    first: Index
-    N: Numbers
     ways: Index
-    places: Index
+    to: Index
     back: Index
     behind: Index
+    M: Numbers
+    N: Numbers
     G: Numbers
     bias: Numbers
     maps: Numbers
@@ -98,26 +98,29 @@ class Awake:
         n, d, kind = network.n, network.d, f.bias.dtype
         X = torch.einsum("bzij,bzj->bzi", network.at(1)[0][active], a0).contiguous().numpy()
         sets, alone, done = active.contiguous().numpy(), True, 0
-        flags = np.zeros(network.T, np.int32), np.zeros(n, np.int32)
-        one = np.zeros((n, d), kind), np.empty((n, d), kind), np.empty((network.T, d), kind), *flags
+        flags = np.zeros(-(-n // 8) * 8, np.uint8), np.zeros(n, np.int32)
+        one = np.zeros((n, d), kind), np.empty((n, d), kind), np.zeros((network.T, d), kind), *flags
         lanes = min(LANES, max(FITTING // network.D, 8))
+        four = (0,) * 4 if d == 4 else ()
         many = np.empty((2, n, d, lanes), kind)
-        chunk = max(CHUNK // (f.tables.size * d) // lanes, 1) * lanes
+        chunk = max(CHUNK // (network.tables.numel() * d) // lanes, 1) * lanes
+        size = TRIED
         while done < len(sets):
-            some = slice(done, done + (chunk if done else TRIED))
+            some, size = slice(done, done + size), chunk
             found = _nothing(f, len(sets[some]), sets.shape[1])
             out = ON, masked, *vars(found).values()
             if alone:
                 met = kernels.by_input(
-                    X[some], sets[some], *_but(f, "first", "back", "behind"), *out, *one
+                    X[some], sets[some], *_but(f, "back", "behind"), *out, *one, four
                 )
                 every = network.L * network.T * len(sets[some])
                 alone = done > 0 or met * ALONE < every
+                size = chunk * max(min(int(every / (met * ALONE + 1)), LONGER), 1)
             else:
                 kernels.together(
                     X[some],
                     sets[some],
-                    *_but(f, "starts", "circuits", "to", "ways", "places"),
+                    *_but(f, "starts", "circuits", "ways", "to"),
                     *out,
                     *many,
                 )
@@ -161,32 +164,31 @@ def _nothing(facts: Facts, batch: int, z: int) -> Found:
 
 def _facts(network: Network, maps: Tensor, rows: list[slice]) -> Facts:
     L, T, S = network.tables.shape
-    alike = network.L > 2 and _alike(network)
-    tables = network.tables.contiguous().numpy().astype(np.uint32)
-    of = np.zeros(L, np.uint32) if alike else np.arange(L, dtype=np.uint32)
-    stored = tables[:1] if alike else tables
-    order = stored.reshape(len(stored), -1).argsort(1, kind="stable")
-    circuits = (order // S).astype(np.uint32)
-    load = [np.bincount(table.ravel(), minlength=network.n) for table in stored]
-    links = [_links(network, layer) for layer in range(2, 3 if alike else L + 1)]
-    M, N, G, ways, places, back, behind = ([link[k] for link in links] for k in range(7))
-    if all((each == each[:1]).all() for each in N):
-        N = [each[:1] for each in N]
-    first = np.stack([np.unique(row, return_index=True)[1] for row in circuits])
-    before = np.cumsum([0, *(len(each) for each in places)])[: len(links), None]
+    layers, wiring = range(2, L + 1), network.wiring
+    one_table = not bool((network.tables != network.tables[:1]).any())
+    one_table &= all(layer is wiring.layers[0] for layer in wiring.layers)
+    weights = [(network.at(layer)[0], network.mean(layer)) for layer in layers]
+    alike = one_table and all(all(map(torch.equal, each, weights[0])) for each in weights)
+    tables = network.tables[: 1 if one_table else L].contiguous().numpy()
+    order = tables.reshape(len(tables), -1).argsort(1, kind="stable")
+    load = [np.bincount(table.ravel(), minlength=network.n) for table in tables]
+    own = [_own(network, layer) for layer in layers[: 1 if one_table else L]]
+    ways, to, back, behind = zip(*own, strict=True)
+    before = np.cumsum([0, *map(len, to)])[: len(own), None]
+    M, N, G = zip(*(_links(network, layer) for layer in layers[: 1 if alike else L]), strict=True)
+    every = np.arange(L, dtype=np.uint32)
     return Facts(
-        tables=tables,
+        places=every * (not one_table),
+        of=every * (not alike),
+        tables=tables.astype(np.uint32),
         starts=_starts(np.stack(load)),
-        circuits=circuits,
-        of=of,
-        M=np.stack([m[c] for m, c in zip(M, circuits, strict=False)]),
-        to=np.stack([after[c] for after, c in zip(tables[1:], circuits, strict=False)]),
-        first=first.astype(np.uint32),
-        N=np.stack(N),
+        circuits=(order // S).astype(np.uint32),
         ways=(np.stack(ways) + before).astype(np.uint32),
-        places=np.concatenate(places).astype(np.uint32),
+        to=np.concatenate(to).astype(np.uint32),
         back=(np.stack(back) + before).astype(np.uint32),
         behind=np.concatenate(behind).astype(np.uint32),
+        M=np.stack(M),
+        N=np.stack([each[:1] for each in N] if all((n == n[:1]).all() for n in N) else N),
         G=np.stack(G),
         bias=np.stack([network.at(layer)[1].detach().numpy() for layer in range(1, L + 1)]),
         maps=maps.reshape(-1, *maps.shape[-2:]).to(network.w.dtype).numpy().copy(),
@@ -194,32 +196,37 @@ def _facts(network: Network, maps: Tensor, rows: list[slice]) -> Facts:
     )
 
 
-def _alike(network: Network) -> bool:
-    """Whether all layers are one, weights and all."""
-    same = all(layer is network.wiring.layers[0] for layer in network.wiring.layers)
-    return same and network.w.ndim == 3 and network.w_mean.ndim == 2
-
-
 def _starts(load: Index) -> Index:
     return np.pad(load.cumsum(-1), ((0, 0), (1, 0))).astype(np.uint32)
 
 
-def _links(network: Network, layer: int) -> tuple[np.ndarray, ...]:
-    """M (T, d, d), N, G, ways, places, back and behind of layer 2..L.
-
-    Of the layer's sums the first T are the circuits', the next n hand on to one position each, and
-    one more, if it is there, joins all positions.
-    """
-    T, n, d = network.T, network.n, network.d
-    facts = network.wiring.layers[layer - 2]
-    assert isinstance(facts, Layer)
-    matrices = facts.matrices(network.at(layer)[0], network.mean(layer), network.chi[layer - 1])
-    M, N, *rest = matrices.split([T, n, len(matrices) - T - n])
-    gather = facts.gather
+def _own(network: Network, layer: int) -> tuple[np.ndarray, ...]:
+    """ways, to, back and behind of layer 2..L: of its sums, those from T on, one for a position."""
+    T, n = network.T, network.n
+    gather = _of(network, layer).gather
     own = (gather.bags >= T) & (gather.bags < T + n)
     before = torch.cat([own.new_zeros(1, dtype=torch.int64), own.cumsum(0)])
     ways = before[torch.cat([gather.ends, own.new_tensor([len(own)], dtype=torch.int64)])]
     back = torch.cat([gather.starts, own.new_tensor([len(own)], dtype=torch.int64)])[T : T + n + 1]
     behind = gather.rows[back[0] : back[-1]]
+    return tuple(x.numpy() for x in (ways, gather.bags[own] - T, back - back[0], behind))
+
+
+def _links(network: Network, layer: int) -> tuple[np.ndarray, ...]:
+    """M, N and G of layer 2..L.
+
+    Of the layer's sums the first T are the circuits', the next n hand on to one position each, and
+    one more, if it is there, joins all positions.
+    """
+    T, n, d = network.T, network.n, network.d
+    w, mean, chi = network.at(layer)[0], network.mean(layer), network.chi[layer - 1]
+    matrices = _of(network, layer).matrices(w, mean, chi)
+    M, N, *rest = matrices.split([T, n, len(matrices) - T - n])
     G = rest[0][0] if len(rest[0]) else matrices.new_zeros(d, d)
-    return tuple(x.numpy() for x in (M, N, G, ways, gather.bags[own] - T, back - back[0], behind))
+    return tuple(x.numpy() for x in (M, N, G))
+
+
+def _of(network: Network, layer: int) -> Layer:
+    found = network.wiring.layers[layer - 2]
+    assert isinstance(found, Layer)
+    return found

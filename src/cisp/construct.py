@@ -98,13 +98,14 @@ def superpose_extrinsic(
     n, table = place(circuits, D=D, S=S, allocate=allocate, max_overlap=1)
     rng = generator(rng)
     tables = torch.from_numpy(table[rng.permutation(circuits.T)]).repeat(circuits.L, 1, 1)
-    wiring, drawn = Extrinsic(tables, n=n), int(rng.integers(2**32))
+    wiring, drawn, loudest = Extrinsic(tables, n=n), int(rng.integers(2**32)), None
     if silence == "auto":
         if w_mean is not None:
             raise ValueError('w_mean is given, but silence="auto" changes it; give one of them')
-        circuits = silenced(circuits, least_silence(Network(circuits, wiring), drawn))
+        bias, loudest = least_silence(Network(circuits, wiring), drawn)
+        circuits = silenced(circuits, bias)
     network = Network(circuits, wiring, w_mean)
-    check_silence(network, drawn)
+    check_silence(network, drawn, loudest)
     return network
 
 

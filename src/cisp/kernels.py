@@ -11,34 +11,98 @@ from inspect import unwrap
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
-BLOCK = 16  # positions looked at together
+BLOCK = 8  # positions looked at together: as many bytes as a word has
+AHEAD = 12  # circuits to come whose weights and positions are asked for
 FLUSH = 64  # circuits whose squares are summed up in the network's dtype
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any], inline: str = "never") -> Any:
     """The function, compiled at its first call; kept on disk where that can be written."""
-    how = partial(njit, nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")
+    how = partial(
+        njit, inline=inline, nogil=True, fastmath={"contract", "nsz"}, error_model="numpy"
+    )
     try:
         return how(cache=True)(unwrap(function))
     except RuntimeError:  # no folder to keep it in
         return how()(unwrap(function))
 
 
+def asked(typing, array, index):
+    """Has an element of a contiguous array brought near, to be read soon."""
+
+    def made(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        builder.call(fetch, [place, *(ir.Constant(number, each) for each in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), made
+
+
+ask: Any = intrinsic(asked)
+
+
+@partial(compiled, inline="always")
+def meet(acc, t, A, j, four):
+    """Row j of A is added to row t of acc. Whether that was 0."""
+    if len(four):
+        a, b, c, d = acc[t, 0], acc[t, 1], acc[t, 2], acc[t, 3]
+        acc[t, 0], acc[t, 1] = a + A[j, 0], b + A[j, 1]
+        acc[t, 2], acc[t, 3] = c + A[j, 2], d + A[j, 3]
+        return (a == 0) & (b == 0) & (c == 0) & (d == 0)
+    fresh = True
+    for i in range(acc.shape[1]):
+        fresh &= acc[t, i] == 0
+        acc[t, i] += A[j, i]
+    return fresh
+
+
+@partial(compiled, inline="always")
+def send(U, touched, places, M, v, sent, four):
+    """M v is added to the places of U, which are marked as touched."""
+    if len(four):
+        a, b, c, d = v[0], v[1], v[2], v[3]
+        w = M[0, 0] * a + M[0, 1] * b + M[0, 2] * c + M[0, 3] * d
+        x = M[1, 0] * a + M[1, 1] * b + M[1, 2] * c + M[1, 3] * d
+        y = M[2, 0] * a + M[2, 1] * b + M[2, 2] * c + M[2, 3] * d
+        z = M[3, 0] * a + M[3, 1] * b + M[3, 2] * c + M[3, 3] * d
+        for p in places:
+            touched[p] = 1
+            U[p, 0] += w
+            U[p, 1] += x
+            U[p, 2] += y
+            U[p, 3] += z
+        return
+    for i in range(len(v)):
+        sent[i] = 0
+        for j in range(len(v)):
+            sent[i] += M[i, j] * v[j]
+    for p in places:
+        touched[p] = 1
+        for i in range(len(v)):
+            U[p, i] += sent[i]
+
+
 @compiled
 def by_input(
     X,
     active,
+    places,
+    of,
     tables,
     starts,
     circuits,
-    of,
-    M,
-    to,
-    N,
     ways,
-    places,
+    to,
+    M,
+    N,
     G,
     bias,
     maps,
@@ -53,122 +117,102 @@ def by_input(
     U,
     A,
     acc,
-    met,
+    touched,
     mine,
+    four,
 ):
-    """Each input by itself, by way of the positions that are awake. Returns the circuits met."""
-    L, _, S = tables.shape
-    n, d = U.shape
-    K, Q = maps.shape[1], len(ends)
-    flat = U.reshape(n * d)
+    """Each input by itself, by way of the positions that are awake. Returns the circuits met.
+
+    U, acc and touched are 0, and left so. four: () or, where d is 4, any four numbers, for loops of
+    a length that is known.
+    """
+    L, (_, T, S) = len(of), tables.shape
+    n, z, Q = len(U), active.shape[1], len(ends)
+    d = len(four) if len(four) else U.shape[1]
+    flat, words = U.reshape(n * d), touched.view(np.uint64)
     rest, total = np.zeros(BLOCK * d, U.dtype), np.zeros(d, U.dtype)
-    c, v = np.zeros(d, U.dtype), np.zeros(d, U.dtype)
-    awake, marked = np.zeros(n, np.uint32), np.zeros(len(acc), np.uint32)
+    c, v, sent = np.zeros(d, U.dtype), np.zeros(d, U.dtype), np.zeros(d, U.dtype)
+    awake, met = np.zeros(n, np.uint32), np.zeros(T + z, np.uint32)
     zero, every, stamp = U.dtype.type(0), 0, 0
-    met[:] = 0
     mine[:] = 0
     for b in range(len(X)):
-        for k in range(active.shape[1]):
+        for k in range(z):
+            met[k] = active[b, k]
             for s in range(S):
+                q = tables[0, met[k], s]
+                touched[q] = 1
                 for i in range(d):
-                    U[tables[0, active[b, k], s], i] += X[b, k, i]
+                    U[q, i] += X[b, k, i]
         c[:] = 0
         for layer in range(L):
             stamp += 1
             if masked:
-                for k in range(active.shape[1]):
+                for k in range(z):
                     for s in range(S):
-                        mine[tables[layer, active[b, k], s]] = stamp
+                        mine[tables[places[layer], met[k], s]] = stamp
             # the positions that are awake, and their activations A
+            asleep = True  # where nothing is heard
             for y in range(BLOCK * d):
                 rest[y] = -(c[y % d] + bias[layer, y % d])
+                asleep &= zero <= rest[y]
             total[:] = 0
             up = 0
-            for first in range(0, n, BLOCK):
-                past = min(first + BLOCK, n)
+            for word in range(len(words)):
+                if asleep and words[word] == 0:
+                    continue
+                words[word] = 0
+                first, past = BLOCK * word, min(BLOCK * word + BLOCK, n)
                 block = flat[first * d : past * d]
                 above = np.int32(0)
                 for y in range(len(block)):
                     above += np.int32(not (block[y] <= rest[y]))  # nan is awake
-                if above == 0:
-                    continue
-                for p in range(first, past):
-                    wakes = False
-                    for i in range(d):
-                        wakes |= not (U[p, i] <= rest[i])
-                    if not wakes or (masked and mine[p] != stamp):
-                        continue
-                    for i in range(d):
-                        x = U[p, i] - rest[i]
-                        x = zero if x <= zero else x
-                        A[up, i] = x
-                        total[i] += x
-                        on[layer, i] += x > ON
-                    awake[up] = p
-                    up += 1
-            U[:] = 0
-            # what circuits read, and what positions send
-            last = layer == L - 1
-            here = of[layer]
-            found = 0
+                if above:
+                    for p in range(first, past):
+                        wakes = False
+                        for i in range(d):
+                            wakes |= not (U[p, i] <= rest[i])
+                        if not wakes or (masked and mine[p] != stamp):
+                            continue
+                        for i in range(d):
+                            x = U[p, i] - rest[i]
+                            x = zero if x <= zero else x
+                            A[up, i] = x
+                            total[i] += x
+                            on[layer, i] += x > ON
+                        awake[up] = p
+                        up += 1
+                block[:] = 0
+            last, at, here = layer == L - 1, of[layer], places[layer]
+            # what circuits read, and what positions send by themselves
+            found = z
             for j in range(up):
                 p = awake[j]
                 for e in range(starts[here, p], starts[here, p + 1]):
+                    ask(acc, circuits[here, min(e + AHEAD, T * S - 1)] * d)
                     t = circuits[here, e]
-                    if met[t] != stamp:
-                        met[t] = stamp
-                        marked[found] = t
-                        found += 1
-                        for i in range(d):
-                            acc[t, i] = A[j, i]
-                    else:
-                        for i in range(d):
-                            acc[t, i] += A[j, i]
-                if last:
-                    continue
-                for e in range(starts[here, p], starts[here, p + 1]):
-                    for i in range(d):
-                        x = zero
-                        for i2 in range(d):
-                            x += M[here, e, i, i2] * A[j, i2]
-                        v[i] = x
-                    for s in range(S):
-                        q = to[here, e, s]
-                        for i in range(d):
-                            U[q, i] += v[i]
-                if ways[here, p] < ways[here, p + 1]:
+                    met[found] = t
+                    found += meet(acc, t, A, j, four)
+                if not last:
                     own = p if N.shape[1] > 1 else 0
-                    for i in range(d):
-                        x = zero
-                        for i2 in range(d):
-                            x += N[here, own, i, i2] * A[j, i2]
-                        v[i] = x
-                    for e in range(ways[here, p], ways[here, p + 1]):
-                        q = places[e]
-                        for i in range(d):
-                            U[q, i] += v[i]
-            every += found
-            if not last:
-                for i in range(d):
-                    x = zero
-                    for i2 in range(d):
-                        x += G[here, i, i2] * total[i2]
-                    c[i] = x
-            # the read-outs
-            for k in range(active.shape[1]):
-                t = active[b, k]
-                if met[t] != stamp:
-                    continue
-                met[t] = 0
-                m = t if len(maps) > 1 else 0
-                for o in range(K):
-                    x = zero
-                    for i in range(d):
-                        x += maps[m, o, i] * acc[t, i]
-                    picked[layer, b, k, o] = x
+                    hands_on = to[ways[here, p] : ways[here, p + 1]]
+                    send(U, touched, hands_on, N[at, own], A[j], sent, four)
+            every += found - z
+            # the read-outs, and what circuits send; the active ones first
             for j in range(found):
-                t = marked[j]
-                if met[t] != stamp:
+                t = met[j]
+                if not last and j + AHEAD < found:  # both ends, as a row may be in two lines
+                    row = at * T + met[j + AHEAD]
+                    ask(M, row * d * d)
+                    ask(M, row * d * d + d * d - 1)
+                    row = places[layer + 1] * T + met[j + AHEAD]
+                    ask(tables, row * S)
+                    ask(tables, row * S + S - 1)
+                read = False
+                for i in range(d):
+                    v[i] = acc[t, i]
+                    acc[t, i] = 0
+                    read |= v[i] != zero
+                if not read:
                     continue
                 m = t if len(maps) > 1 else 0
                 o = 0
@@ -177,13 +221,24 @@ def by_input(
                     while o < ends[q]:
                         x = zero
                         for i in range(d):
-                            x += maps[m, o, i] * acc[t, i]
+                            x += maps[m, o, i] * v[i]
+                        if j < z:
+                            picked[layer, b, j, o] = x
                         square += x * x
                         o += 1
-                    totals[layer, q, b] += square
-                    if square > tops[layer, q, b]:
-                        tops[layer, q, b] = square
-                        who[layer, q, b] = t
+                    if j >= z:
+                        totals[layer, q, b] += square
+                        if square > tops[layer, q, b]:
+                            tops[layer, q, b] = square
+                            who[layer, q, b] = t
+                if not last:
+                    send(U, touched, tables[places[layer + 1], t], M[at, t], v, sent, four)
+            if not last:
+                for i in range(d):
+                    x = zero
+                    for i2 in range(d):
+                        x += G[at, i, i2] * total[i2]
+                    c[i] = x
     return every
 
 
@@ -227,13 +282,13 @@ def times(out, M, k, v):
 def together(
     X,
     active,
-    tables,
+    places,
     of,
-    M,
-    first,
-    N,
+    tables,
     back,
     behind,
+    M,
+    N,
     G,
     bias,
     maps,
@@ -249,7 +304,7 @@ def together(
     A,
 ):
     """All positions and circuits, for as many inputs at once as U has lanes."""
-    L, T, S = tables.shape
+    L, (_, T, S) = len(of), tables.shape
     n, d, lanes = U.shape
     W, K, Q = d * lanes, maps.shape[1], len(ends)
     rows, sums = A.reshape(n, W), U.reshape(n, W)
@@ -282,7 +337,7 @@ def together(
                 for x in range(here):
                     for k in range(z):
                         for s in range(S):
-                            kept[tables[layer, active[start + x, k], s], x] = 1
+                            kept[tables[places[layer], active[start + x, k], s], x] = 1
             for p in range(n):
                 for i in range(d):
                     b, up = bias[layer, i], np.int32(0)
@@ -294,8 +349,8 @@ def together(
                         up += np.int32(v > ON)
                     on[layer, i] += up
             last = layer == L - 1
-            at = of[0 if last else layer]
-            table, links, entry, own = tables[layer].reshape(T * S), M[at], first[at], N[at]
+            near, at = places[layer], of[0 if last else layer]
+            table, links, own = tables[near].reshape(T * S), M[at], N[at]
             U[:] = 0
             squares[:] = 0
             for t in range(T):
@@ -333,17 +388,37 @@ def together(
                     most[:] = 0
                     whose[:] = 0
                 if not last:
-                    times(sent, links, entry[t], heard)
+                    times(sent, links, t, heard)
                     for s in range(S):
-                        q = tables[layer + 1, t, s]
+                        q = tables[places[layer + 1], t, s]
                         for y in range(W):
                             sums[q, y] += out[y]
             if last:
                 continue
             for p in range(n):
-                if back[at, p] < back[at, p + 1]:
-                    summed(flat, behind, back[at, p], back[at, p + 1], rows)
+                if back[near, p] < back[near, p + 1]:
+                    summed(flat, behind, back[near, p], back[near, p + 1], rows)
                     times(sent, own, p if len(own) > 1 else 0, heard)
                     for y in range(W):
                         sums[p, y] += out[y]
             times(c, G, at, total)
+
+
+@compiled
+def loud(table, heard, limit, over):
+    """Marks in over (T, lot) where the sum of a row's heard (n, terms, lot) is above the limit:
+    the first term and the norm of the others.
+    """
+    T, S = table.shape
+    n, terms, lot = heard.shape
+    rows, places = heard.reshape(n, terms * lot), table.reshape(T * S)
+    y, squares = np.zeros(terms * lot, heard.dtype), np.zeros(lot, heard.dtype)
+    for t in range(T):
+        summed(y, places, S * t, S * t + S, rows)
+        squares[:] = 0
+        for k in range(lot, terms * lot, lot):
+            for x in range(lot):
+                squares[x] += y[k + x] * y[k + x]
+        for x in range(lot):
+            rest = limit - y[x]
+            over[t, x] |= (rest < 0) | (squares[x] > rest * rest)

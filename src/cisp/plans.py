@@ -153,7 +153,7 @@ class _Job:
         """The circuits with the bias that silence="auto" gives them on this table."""
         table = torch.from_numpy(self.table(self.circuits.T, n, S)).repeat(self.circuits.L, 1, 1)
         network = Network(self.circuits, Extrinsic(table, n=n))
-        return silenced(self.circuits, least_silence(network, self.seed))
+        return silenced(self.circuits, least_silence(network, self.seed)[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from torch import Tensor
 from cisp.circuits import SmallCircuits
 
 TRIED = 2**15  # inputs tried where ReLUs cut, or one for each circuit if there are more
+FLAT = 1e-20  # of the squared size of the states, how thin their ball is at least
 
 States = list[Float[Tensor, "T d columns"]]
 
@@ -89,6 +90,22 @@ def boxes(circuits: SmallCircuits) -> States:
 def worst(X: Float[Tensor, "k d columns"], affine: bool) -> Float[Tensor, "k d"]:
     """The largest value that the states give."""
     return X[..., 0] + X[..., 1:].norm(dim=-1) if affine else X.amax(-1)
+
+
+def ball(X: Float[Tensor, "T d columns"], affine: bool) -> tuple[Tensor, Float[Tensor, "d d"]]:
+    """A centre c (d,) and axes E with every state of every circuit in c + E u, |u| <= 1."""
+    points = X[..., :1] if affine else X
+    centre = points.mean((0, 2))
+    off = points - centre.unsqueeze(1)
+    spread = torch.cat([off, X[..., 1:]], 2) if affine else off
+    sizes, axes = torch.linalg.eigh(torch.einsum("tik,tjk->ij", spread, spread) / len(X))
+    sizes = sizes.clamp(min=float(sizes[-1]) * FLAT + torch.finfo(sizes.dtype).tiny).sqrt()
+    inner = (axes / sizes).T @ spread
+    radius = inner[..., : points.shape[2]].norm(dim=1).amax(1)
+    if affine:  # the norm of a matrix is at most the root of the largest row sum of its square
+        turned = inner[..., 1:]
+        radius = radius + (turned.mT @ turned).abs().sum(-1).amax(-1).sqrt()
+    return centre, axes * sizes * radius.max()
 
 
 def bound(
