@@ -30,7 +30,7 @@ def next_state(
         slices,
         _given_links(setting, inactive, to_inactive),
     )
-    to_inactive = [[_stronger(law, strength) for law in pair] for pair in to_inactive]
+    to_inactive = [[_stronger(free, strength), shared] for free, shared in to_inactive]
     noise = crowd.empty(z)[:, None] * _over(inactive, to_inactive, 0)
     once, more = crowd.taken_by(z)
     share = more / np.maximum(once + more, 1e-300)

@@ -8,7 +8,7 @@ from scipy.special import ndtr
 
 from cisp.theory.evolution.crowd import Array, Crowd
 from cisp.theory.evolution.laws import coarse
-from cisp.theory.evolution.seen import received
+from cisp.theory.evolution.seen import received, unlinked
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Seen, Side
 
@@ -28,6 +28,8 @@ class Sent:
     own: Float[np.ndarray, "r a"]
     others: Float[np.ndarray, " r"]
     mine: Float[np.ndarray, " r"]
+    tied: Float[np.ndarray, " r"]
+    left: Float[np.ndarray, " r"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +86,17 @@ def neurons_of(setting: Setting, seen: Seen, j: int, sent: Sent) -> Neurons:
     own = setting.ingredients.own(crowd, read_grid(crowd))
     u = received(crowd, own[:, None], X, seen.shift[:, None, None, None])
     heard = np.maximum(X - j * S, 0)
-    heard = heard / np.maximum(law @ heard, 1e-300)[..., None]
+    mean_heard = law @ heard
+    variance = law @ heard**2 - mean_heard**2
+    slope = np.minimum(
+        sent.tied[:, None] * unlinked(setting) / np.maximum(variance, 1e-12),
+        1 / np.maximum(mean_heard, 1e-12),
+    )
+    heard = 1 + slope[..., None] * (heard - mean_heard[..., None])
+    left = sent.left[:, None, None, None]
     mine = setting.ingredients.sent_back * sent.mine[:, None, None, None]
     rest = np.maximum(sent.others[:, None, None, None] - mine, 0)
-    brought = (crowd.others[:, None, None] - j) * (mine + rest * heard[:, :, None]) / 2
+    brought = (crowd.others[:, None, None] - j) * (mine + rest * left * heard[:, :, None]) / 2
     sd, s = np.sqrt(np.maximum(brought + sent.own[:, None, :, None], 1e-12)), step(u)
     found = []
     for middle in np.moveaxis(sent.x, 1, 0)[..., None, None, None] + 2 * u - 1:

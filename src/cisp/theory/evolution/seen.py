@@ -1,6 +1,7 @@
 """What the positions of a layer see of the layer before, for active and inactive circuits."""
 
 from dataclasses import replace
+from math import comb
 
 import numpy as np
 from jaxtyping import Complex, Float, Int
@@ -35,18 +36,23 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     last = np.round(np.arange(len(waves)) * (S - 1) / S).astype(int)
     wholes = [state.active @ waves[k] for k in (slice(None), last)]
 
-    def seen(others: int, met: Array, own: Array) -> Seen:
-        """X from so many other active circuits, each met with a probability, and chi M."""
-        met = met[:, None, None]
-        whole = wholes[0] + met * (wholes[1] - wholes[0])
-        parts = [[b[0] + met * (b[1] - b[0]) for b in zip(*blocks[j], strict=True)] for j in (0, 1)]
-        laws = []
+    def seen(others: int, groups: list[Array], own: Array) -> list[Seen]:
+        """X from so many other active circuits, m of which are met, and chi M: by m."""
+        most = int(np.ceil(max(m.max() for m in groups)))
+        found: list[list[Array]] = [[] for _ in groups]
         for j in (0, 1, 2):
-            hat = noise[min(j, 1)] * whole ** min(j, others)
-            for part in parts[min(j, 1)][j:others]:
-                hat = hat * part
-            laws.append(narrowed(np.fft.irfft(hat, size).clip(0), fewer))
-        return Seen(laws, crowd.chi * (state.total - own))
+            some = _some(blocks[min(j, 1)], range(j, others), most)
+            for laws, m in zip(found, groups, strict=True):
+                of_each = (m / max(others, 1))[:, None, None]
+                whole = wholes[0] + of_each * (wholes[1] - wholes[0])
+                hat = noise[min(j, 1)] * whole ** min(j, others)
+                if some:
+                    hat = hat * _between(some, m * max(others - j, 0) / max(others, 1))
+                laws.append(narrowed(np.fft.irfft(hat, size).clip(0), fewer))
+        return [
+            Seen(laws, crowd.chi * (state.total - m * own[0] - own[1]))
+            for laws, m in zip(found, groups, strict=True)
+        ]
 
     m, G = np.arange(state.taken.shape[1]), state.inactive.shape[1]
     many = state.taken[:, G - 1 :]
@@ -55,17 +61,41 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     groups = [*np.arange(G - 1)[:, None] + 0 * beyond, beyond]
     twice = setting.ingredients.twice * np.stack([crowd.twice(k) for k in (z, z - 1)])
     met = (2 * state.over.sum(1) / max(z * (z - 1), 1)).clip(0, 1)
-    alone = seen(z - 1, met, S * (state.active.sum(1) @ crowd.values))
+    its_own = S * (state.active.sum(1) @ crowd.values)
+    alone = seen(z - 1, [met * (z - 1)], (0 * mean, its_own))
     return (
         Side(
             state.inactive,
-            [seen(z, of_m / z, of_m * mean) for of_m in groups],
+            seen(z, groups, (mean, 0 * mean)),
             crowd.taken(kinds),
             *crowd.classes(z),
             twice[0],
         ),
-        Side(state.active, [alone], crowd.taken(kinds[:, :-1]), *crowd.classes(z - 1), twice[1]),
+        Side(state.active, alone, crowd.taken(kinds[:, :-1]), *crowd.classes(z - 1), twice[1]),
     )
+
+
+def _some(blocks, circuits: range, most: int) -> list[Complex[np.ndarray, "r c w"]]:
+    """The transform of what these circuits bring in if m of them, 0 to `most`, are met."""
+    found: list[Array] = []
+    for v in circuits:
+        whole, less = blocks[0][v], blocks[1][v]
+        more = [one * less for one in found] if found else [less]
+        found = [one * whole for one in found] if found else [whole]
+        found = [
+            *found[:1],
+            *(one + other for one, other in zip(found[1:], more, strict=False)),
+            *more[len(found) - 1 :],
+        ][: most + 1]
+    return [one / comb(len(circuits), m) for m, one in enumerate(found)]
+
+
+def _between(some, m: Float[np.ndarray, " r"]):
+    """Those of whole numbers m, and between them a mixture."""
+    found, m = np.zeros_like(some[0]), np.minimum(m, len(some) - 1)
+    for k, one in enumerate(some):
+        found += np.maximum(1 - np.abs(m - k), 0)[:, None, None] * one
+    return found
 
 
 def _sent(setting: Setting, state: State) -> Float[np.ndarray, "r s"]:
@@ -132,6 +162,12 @@ def _blocks(
     return [[block(v, less) for v in range(setting.z)] for less in (0, 1)]
 
 
+def unlinked(setting: Setting) -> Float[np.ndarray, " c"]:
+    """How likely a position is linked to none of another's circuits."""
+    size = setting.crowd.size
+    return np.asarray(1 - _links(setting).T @ size / size.sum())
+
+
 def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
     """The variance that X lacks, in steps squared, as links come by rows, in a fixed number.
 
@@ -150,9 +186,9 @@ def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
     )
     spread = of_a - active**2 * of_m - state.taken @ m * uneven
     pairs = z * (z - 1) * active**2 * (crowd.meets**2 - crowd.pairs)
-    unlinked = 1 - _links(setting).T @ crowd.size / crowd.size.sum()
+    free = unlinked(setting)
     fewer = (
-        crowd.others * unlinked**2 * (power - setting.ingredients.rows * spread + pairs)[:, None]
+        crowd.others * free**2 * (power - setting.ingredients.rows * spread + pairs)[:, None]
     )
-    fixed = (1 - unlinked) ** 2 * crowd.occupied(z) * uneven[:, None]
+    fixed = (1 - free) ** 2 * crowd.occupied(z) * uneven[:, None]
     return np.asarray((fewer + fixed) * crowd.levels**2)

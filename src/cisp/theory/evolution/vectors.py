@@ -7,7 +7,7 @@ that is off sends neither; so the others on a position bring a variance in propo
 neuron holds beyond s is its part of the vector, x_i = ReLU(2u - 1 + V_i) - s.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -56,8 +56,9 @@ def next_vectors(setting: Setting, before: Vectors, inactive: Side, active: Side
     """The layer after."""
     crowd = setting.crowd
     empty, occupied = crowd.empty(setting.z).sum(), crowd.occupied(setting.z)
-    x_inactive, on_noise = _inactive(setting, before, inactive)
-    x_active, shrunk, sent, on_active = _active(setting, before, active)
+    tied = _tied(setting, inactive.law.sum(1))
+    x_inactive, on_noise = _inactive(setting, before, inactive, tied)
+    x_active, shrunk, sent, on_active = _active(setting, before, active, tied)
     return Vectors(
         inactive=x_inactive,
         active=x_active,
@@ -68,28 +69,55 @@ def next_vectors(setting: Setting, before: Vectors, inactive: Side, active: Side
 
 
 def _inactive(
-    setting: Setting, before: Vectors, side: Side
+    setting: Setting, before: Vectors, side: Side, tied
 ) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, " 4"]]:
     """E|x_hat|^2 of an inactive circuit, and how often a neuron of no active circuit is on."""
-    crowd, law = setting.crowd, side.law.sum(1)
-    a, silent, still = read_grid(crowd), np.zeros((len(law), 1)), np.zeros(len(law))
-    mean = np.maximum(law @ crowd.values, 1e-300)
-    own = (before.inactive / mean / 2)[:, None] * a
-    free = Sent(silent, own, before.inactive, still)
-    shared = Sent(silent + COMPONENTS, own, before.inactive, still)
-    seen = _mean(side)
-    alone = neurons_of(setting, seen, 0, free)
-    joined = neurons_of(setting, seen, 1, shared)
+    crowd, G = setting.crowd, len(side.seen)
+    mean = np.maximum(side.law.sum(1) @ crowd.values, 1e-300)
+    silent, still = np.zeros((G * len(mean), 1)), np.zeros(G * len(mean))
+    side, every = _by_group(side), np.repeat(np.arange(len(mean)), G)
+    others, nodes = before.inactive[every], _nodes(crowd, side.law.sum(1))
+    own = (others / mean[every] / 2)[:, None] * read_grid(crowd)
+    shift = side.seen[0].shift
+    left = shift / np.maximum((nodes.sum(1) * shift).reshape(-1, G).sum(1)[every], 1e-300)
+    tie = tied[every], left
+    noise = np.maximum(before.active - before.shrunk**2, 0)[every, None] / 2
+    x = (1 + before.shrunk)[every, None] * COMPONENTS
+    alone = neurons_of(setting, side.seen[0], 0, Sent(silent, own, others, still, *tie))
+    joined = neurons_of(setting, side.seen[0], 1, Sent(x, own + noise, others, still, *tie))
     if setting.z > 1:
-        more = Sent(shared.x, own + 0.5, before.inactive, still)
-        joined = mixed(joined, neurons_of(setting, seen, 2, more), side.twice)
+        more = Sent(x, own + 2 * noise + 0.5, others, still, *tie)
+        joined = mixed(joined, neurons_of(setting, side.seen[0], 2, more), side.twice)
     squares = square_of_mean(setting, side, alone.overall(), joined.overall(), own)
-    empty, nodes = crowd.empty(setting.z), _nodes(crowd, law)
-    return (nodes * squares).sum(1), alone.on_by_block(empty / empty.sum(), nodes)
+    empty = crowd.empty(setting.z)
+    found = (nodes * squares).sum(1).reshape(-1, G).sum(1)
+    return found, G * alone.on_by_block(empty / empty.sum(), nodes)
+
+
+def _by_group(side: Side) -> Side:
+    """The side with each group of each draw as a draw of its own."""
+    r, G = side.law.shape[:2]
+    X = [np.stack([one.X[j] for one in side.seen], 1) for j in range(3)]
+    shift = np.stack([one.shift for one in side.seen], 1).ravel()
+    seen = Seen([x.reshape(-1, *x.shape[2:]) for x in X], shift)
+    return replace(
+        side,
+        law=side.law.reshape(r * G, 1, -1),
+        seen=[seen],
+        taken=np.repeat(side.taken, G, 0),
+    )
+
+
+def _tied(setting: Setting, law):
+    """How much the power that a position hears grows with X, but for Q/Var X."""
+    crowd = setting.crowd
+    mean = law @ crowd.values
+    variance = law @ crowd.values**2 - mean**2
+    return crowd.S * variance / np.maximum(mean, 1e-300) / (1 - crowd.S / crowd.n)
 
 
 def _active(
-    setting: Setting, before: Vectors, side: Side
+    setting: Setting, before: Vectors, side: Side, tied
 ) -> tuple[
     Float[np.ndarray, " r"],
     Float[np.ndarray, " r"],
@@ -98,14 +126,15 @@ def _active(
 ]:
     """Of an active circuit: E|delta x|^2, shrunk, sent, and how often its neurons are on."""
     crowd, true = setting.crowd, COMPONENTS
-    share, seen = _nodes(crowd, side.law.sum(1)), _mean(side)
+    share, seen = _nodes(crowd, side.law.sum(1)), side.seen[0]
     own = np.maximum(before.active - before.shrunk**2, 0)[:, None] / 2 + 0 * read_grid(crowd)
     x = (1 + before.shrunk)[:, None] * true
+    tie = tied, np.ones(len(own))
     mine = crowd.meets * before.sent / crowd.S**2  # its own vector, on average, from each (6.26)
-    alone = neurons_of(setting, seen, 0, Sent(x, own, before.inactive, mine))
-    joined = neurons_of(setting, seen, 1, Sent(x, own + 0.5, before.inactive, mine))
+    alone = neurons_of(setting, seen, 0, Sent(x, own, before.inactive, mine, *tie))
+    joined = neurons_of(setting, seen, 1, Sent(x, own + 0.5, before.inactive, mine, *tie))
     if setting.z > 2:
-        more = Sent(x, own + 1, before.inactive, mine)
+        more = Sent(x, own + 1, before.inactive, mine, *tie)
         joined = mixed(joined, neurons_of(setting, seen, 2, more), side.twice)
     m = (side.taken.mean(1) @ np.arange(side.taken.shape[2]) / crowd.S).mean()
     free, shared = side.free.mean(0) * (1 - m), side.shared.mean(0) * m
@@ -122,15 +151,6 @@ def _active(
         2 * (share * ((mean - true) * true).mean(2)).sum(1),
         2 * (share * square.mean(2)).sum(1),
         alone.on_by_block(free, share) + joined.on_by_block(shared, share),
-    )
-
-
-def _mean(side: Side) -> Seen:
-    """What is seen on average over groups."""
-    weights, shifts = side.law.sum(2), np.stack([one.shift for one in side.seen])
-    X = [np.stack([one.X[j] for one in side.seen]) for j in range(3)]
-    return Seen(
-        [np.einsum("rm,mrcx->rcx", weights, x) for x in X], np.einsum("rm,mr->r", weights, shifts)
     )
 
 
