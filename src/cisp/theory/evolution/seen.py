@@ -130,13 +130,15 @@ def _noise(
     levels, linked = setting.crowd.levels, _links(setting, j)
     size, few, s = 2 * (waves.shape[1] - 1), linked <= 0.5, np.arange(levels + 1)
     p = np.where(few, linked, 1 - linked)[..., None]
-    turn = np.exp(-2j * np.pi / size * np.arange(size) * np.where(few, 1, -1)[..., None])
-    logs = np.log(1 + p * (turn - 1))  # of all that s times a frequency can come to
-    at = np.outer(s[1:], np.arange(size // 2 + 1)) % size
-    hat = np.tensordot(state.noise[..., 1:], logs[:, :, at], ((1, 2), (0, 2)))
-    full = np.tensordot(state.noise @ s, np.where(few, 0.0, 1.0), 1)
-    low = np.floor(full)[..., None]
-    return np.exp(hat) * (1 + (full[..., None] - low) * (waves[1] - 1)) * waves[1] ** low
+    once = np.exp(-2j * np.pi / size * np.arange(size)) - 1
+    logs = np.log(1 + p * np.where(few[..., None], once, once.conj()))
+    at = np.outer(s[1:], np.arange(size // 2 + 1)) % size  # all that s times a frequency comes to
+    whole = np.floor(state.noise[..., 1:])
+    hat = np.tensordot(whole, logs[:, :, at], ((1, 2), (0, 2)))
+    part = np.tensordot(state.noise[..., 1:] - whole, once[at], (2, 0))  # r c w
+    hat += np.einsum("rdw,dc->rcw", part, linked, optimize=True)
+    full = np.tensordot(whole @ s[1:], np.where(few, 0.0, 1.0), 1)
+    return np.exp(hat) * waves[1] ** full[..., None]
 
 
 def _blocks(
@@ -191,4 +193,6 @@ def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
         crowd.others * free**2 * (power - setting.ingredients.rows * spread + pairs)[:, None]
     )
     fixed = (1 - free) ** 2 * crowd.occupied(z) * uneven[:, None]
-    return np.asarray((fewer + fixed) * crowd.levels**2)
+    links = _links(setting)
+    part = (state.noise % 1) @ crowd.indicators**2 @ links**2
+    return np.asarray((fewer + fixed + part) * crowd.levels**2)
