@@ -53,7 +53,7 @@ def sent_by(setting: Setting, side: Side) -> Laws:
     """The laws of s at a circuit's positions, at free and at shared ones."""
 
     def pair(seen: Seen) -> list[Float[np.ndarray, "r c a s"]]:
-        free, once, twice = seen.X
+        free, once, twice = (seen.beside(j) for j in (0, 1, 2))
         shared = once + side.twice[:, None] * (twice - once)
         return [sends(setting, X, seen.shift) for X in (free, shared)]
 
@@ -76,11 +76,21 @@ def sends(
     """
     crowd, step, unit = setting.crowd, setting.step, setting.unit
     own = setting.ingredients.own(crowd, crowd.values)
-    y = (step.knots(crowd.indicators) - own[:, None] + shift[:, None, None]) / unit
-    above = excess(law, y.reshape(len(y), 1, -1)).reshape(*law.shape[:2], *y.shape[1:])
+    above = _beyond(setting, law, step.knots(crowd.indicators) - own[:, None], shift)
     passed = -np.diff(above, axis=3) * (unit * crowd.levels * step.gain)
     one = np.ones_like(passed[..., :1])
     return (-np.diff(passed, axis=3, prepend=one, append=0 * one)).clip(0)
+
+
+def _beyond(
+    setting: Setting,
+    law: Float[np.ndarray, "r c x"],
+    u: Float[np.ndarray, "a s"],
+    shift: Float[np.ndarray, " r"],
+) -> Float[np.ndarray, "r c a s"]:
+    """E(X - y)+ at each y that makes u of X less chi M. Many u are the same number."""
+    found, of = np.unique(u.round(9), return_inverse=True)
+    return excess(law, ((found + shift[:, None]) / setting.unit)[:, None])[..., of.reshape(u.shape)]
 
 
 def read(side: Side, sends: Laws) -> Float[np.ndarray, "r g a"]:
@@ -116,8 +126,7 @@ def heard(
     x = np.arange(law.shape[2])
     tilted = law * (x - (law @ x)[..., None])
     own = setting.ingredients.own(crowd, crowd.values)
-    y = (step.knots(np.array([0.0, 1.0])) - own[:, None] + shift[:, None, None]) / unit
-    above = excess(tilted, y.reshape(len(y), 1, -1)).reshape(*law.shape[:2], *y.shape[1:])
+    above = _beyond(setting, tilted, step.knots(np.array([0.0, 1.0])) - own[:, None], shift)
     return unit * step.gain * (above[..., 0] - above[..., 1]), tilted @ x
 
 
@@ -148,8 +157,8 @@ def _apart(setting: Setting, side: Side, sends: Laws) -> Laws:
     crowd, found = setting.crowd, []
     for seen, pair in zip(side.seen, sends, strict=True):
         laws = []
-        for X, law in zip(seen.X[:2], pair, strict=True):
-            cov, variance = heard(setting, X, seen.shift)
+        for j, law in enumerate(pair):
+            cov, variance = heard(setting, seen.beside(j), seen.shift)
             mean = law @ crowd.indicators
             spread = variance[..., None] * (law @ crowd.indicators**2 - mean**2)
             less = setting.ingredients.apart * crowd.apart[:, None] * cov**2

@@ -5,6 +5,7 @@ from math import comb
 
 import numpy as np
 from jaxtyping import Complex, Float, Int
+from scipy.fft import next_fast_len
 
 from cisp.theory.evolution.crowd import Array, Crowd, none
 from cisp.theory.evolution.setting import Setting
@@ -40,14 +41,14 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
         """X from so many other active circuits, m of which are met, and chi M: by m."""
         most = int(np.ceil(max(m.max() for m in groups)))
         found: list[list[Array]] = [[] for _ in groups]
-        for j in (0, 1, 2):
+        for j in range(min(others, 2) + 1):
             some = _some(blocks[min(j, 1)], range(j, others), most)
             for laws, m in zip(found, groups, strict=True):
                 of_each = (m / max(others, 1))[:, None, None]
                 whole = wholes[0] + of_each * (wholes[1] - wholes[0])
-                hat = noise[min(j, 1)] * whole ** min(j, others)
+                hat = noise[min(j, 1)] * whole**j
                 if some:
-                    hat = hat * _between(some, m * max(others - j, 0) / max(others, 1))
+                    hat = hat * _between(some, m * (others - j) / max(others, 1))
                 laws.append(narrowed(np.fft.irfft(hat, size).clip(0), fewer))
         return [
             Seen(laws, crowd.chi * (state.total - m * own[0] - own[1]))
@@ -117,7 +118,8 @@ def _waves(setting: Setting, state: State) -> Complex[np.ndarray, "a w"]:
     crowd, S = setting.crowd, setting.crowd.S
     linked = _links(setting)
     mean = float((state.noise @ crowd.indicators @ linked).max()) + (2 * setting.z + 1) * S
-    size = 2 ** int(np.ceil(np.log2(crowd.levels * (mean + 8 * np.sqrt(mean)))))
+    unit = 2 * crowd.levels  # `coarse` shares out whole numbers of steps
+    size = unit * next_fast_len(int(crowd.levels * (mean + 8 * np.sqrt(mean)) / unit) + 1)
     return np.exp(
         -2j * np.pi / size * np.outer(np.arange(S * crowd.levels + 1), np.arange(size // 2 + 1))
     )

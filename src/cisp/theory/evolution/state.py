@@ -43,11 +43,16 @@ class State:
 class Seen:
     """What the positions of a circuit see: the laws of X in steps of 1/levels, and chi M.
 
-    X[j]: j other active circuits on the position, 0 to 2, whose read-outs X then holds S times.
+    X[j]: j other active circuits on the position, 0 to 2 or as many as there are,
+    whose read-outs X then holds S times.
     """
 
     X: list[Float[np.ndarray, "r c x"]]
     shift: Float[np.ndarray, " r"]
+
+    def beside(self, j: int) -> Float[np.ndarray, "r c x"]:
+        """X with j other active circuits on the position, or as many as there are."""
+        return self.X[min(j, len(self.X) - 1)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,7 +97,7 @@ def _inactive(
 def _by_group(side: Side) -> Side:
     """The side with each group of each draw as a draw of its own."""
     r, G = side.law.shape[:2]
-    X = [np.stack([one.X[j] for one in side.seen], 1) for j in range(3)]
+    X = [np.stack(laws, 1) for laws in zip(*(one.X for one in side.seen), strict=True)]
     shift = np.stack([one.shift for one in side.seen], 1).ravel()
     seen = Seen([x.reshape(-1, *x.shape[2:]) for x in X], shift)
     return replace(
@@ -132,7 +132,9 @@ def _active(
     tie = tied, np.ones(len(own))
     mine = crowd.meets * before.sent / crowd.S**2  # its own vector, on average, from each (6.26)
     alone = neurons_of(setting, seen, 0, Sent(x, own, before.inactive, mine, *tie))
-    joined = neurons_of(setting, seen, 1, Sent(x, own + 0.5, before.inactive, mine, *tie))
+    joined = alone
+    if setting.z > 1:
+        joined = neurons_of(setting, seen, 1, Sent(x, own + 0.5, before.inactive, mine, *tie))
     if setting.z > 2:
         more = Sent(x, own + 1, before.inactive, mine, *tie)
         joined = mixed(joined, neurons_of(setting, seen, 2, more), side.twice)
