@@ -117,9 +117,10 @@ def _waves(setting: Setting, state: State) -> Complex[np.ndarray, "a w"]:
     """The transforms of the read-outs' values, on a grid that holds X."""
     crowd, S = setting.crowd, setting.crowd.S
     linked = _links(setting)
-    mean = float((state.noise @ crowd.indicators @ linked).max()) + (2 * setting.z + 1) * S
+    mean = float((state.noise @ crowd.indicators @ linked).max())
+    most = (setting.z + 1) * S + mean + 8 * np.sqrt(mean)
     unit = 2 * crowd.levels  # `coarse` shares out whole numbers of steps
-    size = unit * next_fast_len(int(crowd.levels * (mean + 8 * np.sqrt(mean)) / unit) + 1)
+    size = unit * next_fast_len(int(crowd.levels * most / unit) + 1)
     return np.exp(
         -2j * np.pi / size * np.outer(np.arange(S * crowd.levels + 1), np.arange(size // 2 + 1))
     )
