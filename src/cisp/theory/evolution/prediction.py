@@ -190,7 +190,7 @@ def _layers(setting: Setting, L: int) -> Iterator[tuple[State, Vectors]]:
     kinds = setting.ingredients.kinds(crowd, random[:, : L * z]).reshape(draws, L, z)
     slices = (random[:, L * z : L * (z + 1)] * draws).astype(int)
     over = crowd.over(kinds, random[:, L * (z + 1) :].reshape(draws, L, pairs))
-    state = first_state(crowd, setting.first, kinds[:, 0], over[:, 0])
+    state = first_state(crowd, setting.taken(kinds[:, 0]).mean(1), kinds[:, 0], over[:, 0])
     vectors = first_vectors(setting, draws)
     yield state, vectors
     for layer in range(1, L):

@@ -68,7 +68,7 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
         Side(
             state.inactive,
             seen(z, groups, (mean, 0 * mean)),
-            crowd.taken(kinds),
+            setting.taken(kinds),
             *crowd.classes(z),
             twice[0],
         ),

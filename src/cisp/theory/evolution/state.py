@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from cisp.theory.evolution.crowd import Crowd
-from cisp.theory.evolution.first import First
 
 GROUPS = 3  # of circuits by positions that active ones take: none, one, more
 
@@ -73,16 +72,13 @@ class Side:
 
 
 def first_state(
-    crowd: Crowd, first: First, kinds: Int[np.ndarray, "r z"], over: Int[np.ndarray, "r z"]
+    crowd: Crowd,
+    taken: Float[np.ndarray, "r m"],
+    kinds: Int[np.ndarray, "r z"],
+    over: Int[np.ndarray, "r z"],
 ) -> State:
-    """Layer 1: every position of an active circuit is on, m taken positions read m/S.
-
-    The mean over draws is the exact law of m; crowded active circuits take more.
-    """
+    """Layer 1: every position of an active circuit is on, m taken positions read m/S."""
     r, z = kinds.shape
-    taken = crowd.taken(kinds).mean(1)
-    taken = taken * (first.taken / np.maximum(taken.mean(0), 1e-300))
-    taken = taken / taken.sum(1, keepdims=True)
     inactive, active = (np.zeros((r, g, len(crowd.values))) for g in (min(z + 1, GROUPS), 1))
     for m in range(taken.shape[1]):
         inactive[:, min(m, inactive.shape[1] - 1), crowd.levels * m] = taken[:, m]
