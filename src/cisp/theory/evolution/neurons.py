@@ -132,7 +132,7 @@ def neurons_of(setting: Setting, side: Side, nodes: Nodes, j: int, sent: Sent) -
         first, second = relu - s, sd * (t * relu + sd * on) - 2 * s * relu + s**2
         found.append([over(law, first), over(law, second), over(law, on), over(tilted, first)])
     low, high = step.knots(crowd.indicators)[[0, -1]]
-    above = [over(law, u > knot + 1e-9)[..., None] for knot in (low, high)]
+    above = [over(law, (u > knot + 1e-9) * 1.0)[..., None] for knot in (low, high)]
     return Neurons(*(np.stack(values, -1) for values in zip(*found, strict=True)), *above)
 
 

@@ -37,22 +37,21 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     last = np.round(np.arange(len(waves)) * (S - 1) / S).astype(int)
     wholes = [state.active @ waves[k] for k in (slice(None), last)]
 
-    def seen(others: int, groups: list[Array], own: Array) -> list[Seen]:
-        """X from so many other active circuits, m of which are met, and chi M: by m."""
+    def seen(others: int, groups: list[Array], own: list[Array]) -> list[Seen]:
+        """X from so many other active circuits, m of which are met, and chi M: by m and own."""
         most = int(np.ceil(max(m.max() for m in groups)))
         found: list[list[Array]] = [[] for _ in groups]
         for j in range(min(others, 2) + 1):
-            some = _some(blocks[min(j, 1)], range(j, others), most)
+            some = some_met(blocks[min(j, 1)], range(j, others), most)
             for laws, m in zip(found, groups, strict=True):
                 of_each = (m / max(others, 1))[:, None, None]
                 whole = wholes[0] + of_each * (wholes[1] - wholes[0])
                 hat = noise[min(j, 1)] * whole**j
-                if some:
-                    hat = hat * _between(some, m * (others - j) / max(others, 1))
+                hat = hat * _between(some, m * (others - j) / max(others, 1))
                 laws.append(narrowed(np.fft.irfft(hat, size).clip(0), fewer))
         return [
-            Seen(laws, crowd.chi * (state.total - m * own[0] - own[1]))
-            for laws, m in zip(found, groups, strict=True)
+            Seen(laws, crowd.chi * (state.total - its))
+            for laws, its in zip(found, own, strict=True)
         ]
 
     m, G = np.arange(state.taken.shape[1]), state.inactive.shape[1]
@@ -63,11 +62,11 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     twice = setting.ingredients.twice * np.stack([crowd.twice(k) for k in (z, z - 1)])
     met = (2 * state.over.sum(1) / max(z * (z - 1), 1)).clip(0, 1)
     its_own = S * (state.active.sum(1) @ crowd.values)
-    alone = seen(z - 1, [met * (z - 1)], (0 * mean, its_own))
+    alone = seen(z - 1, [met * (z - 1)], [its_own])
     return (
         Side(
             state.inactive,
-            seen(z, groups, (mean, 0 * mean)),
+            seen(z, groups, [of_m * mean for of_m in groups]),
             setting.taken(kinds),
             *crowd.classes(z),
             twice[0],
@@ -76,27 +75,29 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     )
 
 
-def _some(blocks, circuits: range, most: int) -> list[Complex[np.ndarray, "r c w"]]:
-    """The transform of what these circuits bring in if m of them, 0 to `most`, are met."""
-    found: list[Array] = []
+def some_met(
+    blocks: list[list[Complex[np.ndarray, "r c w"]]], circuits: range, most: int
+) -> list[Complex[np.ndarray, "r c w"]]:
+    """The transform of what these circuits bring in if m of them, 0 to `most`, are met.
+
+    blocks: of each circuit as a whole, and less the position that is met; any m alike likely.
+    """
+    found = [np.ones_like(blocks[0][0])]
     for v in circuits:
         whole, less = blocks[0][v], blocks[1][v]
-        more = [one * less for one in found] if found else [less]
-        found = [one * whole for one in found] if found else [whole]
-        found = [
-            *found[:1],
-            *(one + other for one, other in zip(found[1:], more, strict=False)),
-            *more[len(found) - 1 :],
-        ][: most + 1]
+        more = [0 * whole] + [one * less for one in found]
+        found = [one * whole for one in found] + [0 * whole]
+        found = [one + other for one, other in zip(found, more, strict=True)][: most + 1]
     return [one / comb(len(circuits), m) for m, one in enumerate(found)]
 
 
-def _between(some, m: Float[np.ndarray, " r"]):
+def _between(
+    some: list[Complex[np.ndarray, "r c w"]], m: Float[np.ndarray, " r"]
+) -> Complex[np.ndarray, "r c w"]:
     """Those of whole numbers m, and between them a mixture."""
-    found, m = np.zeros_like(some[0]), np.minimum(m, len(some) - 1)
-    for k, one in enumerate(some):
-        found += np.maximum(1 - np.abs(m - k), 0)[:, None, None] * one
-    return found
+    m = np.minimum(m, len(some) - 1)
+    shares = (np.maximum(1 - np.abs(m - k), 0)[:, None, None] for k in range(len(some)))
+    return np.sum([share * one for share, one in zip(shares, some, strict=True)], 0)
 
 
 def _sent(setting: Setting, state: State) -> Float[np.ndarray, "r s"]:
