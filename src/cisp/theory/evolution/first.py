@@ -89,8 +89,8 @@ def taken_of_any(table: Table, *, n: int, z: int) -> Float[np.ndarray, " m"]:
 def taken_law(table: Table, *, n: int, z: int) -> Float[np.ndarray, " m"]:
     """P(m): z random other circuits take m of a row's S positions, mean over rows.
 
-    Different circuits pass through different positions of a row. Position by position, count the ways to choose i circuits that take m positions; all choices
-    of z are equally likely.
+    Different circuits pass through different positions of a row. Position by position, count the
+    ways to choose i circuits that take m positions; all choices of z are equally likely.
     """
     T, S = table.shape
     others = allocation.load(table, n=n)[table] - 1

@@ -22,6 +22,7 @@ from cisp.theory.evolution.vectors import Vectors, first_vectors, next_vectors
 
 Circuits = Literal["inactive", "active"]
 
+
 @dataclass(frozen=True, eq=False)
 class DensityEvolution:
     """Predicted laws and errors of a network of conditional rotations, by layer.
@@ -72,13 +73,14 @@ def density_evolution(
     Chapter 10. The step is clip(gain (u - threshold) + 1/2, 0, 1), the post's with 2 and 0.5 (3.3).
     Of the table (by default that of `prime_steps`) only its loads are used. What is averaged over:
     the dealings, the active circuits, their vectors. Errors of vectors, and blocks 2 and 3, are
-    those of `conditional_rotations`. Layer 1 is exact, but for vectors of rows that share positions.
+    those of `conditional_rotations`. Layer 1 is exact, but for vectors of rows that share several
+    positions.
 
     Claimed for n = D/d >= 60, T >= 100, T S >= 2n, T S^2 <= n^2, z to 6, z S <= n/4, L to 10, and
-    tables whose rows seldom share more than one position (`domain.DOMAIN`). How far an error may be
-    off there is its `off`: little for inactive circuits' indicators, most for active ones' where few
-    inputs fail, which come out too small by up to a few times. Beyond, `evolve` gives what comes
-    out.
+    tables whose rows seldom share more than one position (`domain.DOMAIN`). How far an error may
+    be off there is its `off`: little for inactive circuits' indicators, most for active ones' where
+    few inputs fail, which come out too small by up to a few times. Beyond, `evolve` gives what
+    comes out.
 
     Raises ValueError outside that, if d does not divide D, if the table is not one of T rows of S
     positions below D/d, or if gain or threshold is not positive.

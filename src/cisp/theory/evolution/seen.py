@@ -193,9 +193,7 @@ def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
     spread = of_a - active**2 * of_m - state.taken @ m * uneven
     pairs = z * (z - 1) * active**2 * (crowd.meets**2 - crowd.pairs)
     free = unlinked(setting)
-    fewer = (
-        crowd.others * free**2 * (power - setting.ingredients.rows * spread + pairs)[:, None]
-    )
+    fewer = crowd.others * free**2 * (power - setting.ingredients.rows * spread + pairs)[:, None]
     fixed = (1 - free) ** 2 * crowd.occupied(z) * uneven[:, None]
     links = _links(setting)
     part = (state.noise % 1) @ crowd.indicators**2 @ links**2
