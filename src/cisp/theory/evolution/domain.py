@@ -53,12 +53,15 @@ def alike(table: Table | None, n: int) -> float:
     return table.shape[1] * allocation.mean_squared_overlap(table, n=n) / mean
 
 
-def off(errors: pd.DataFrame, *, in_use: float, together: bool) -> Float[np.ndarray, " rows"]:
+def off(
+    errors: pd.DataFrame, *, in_use: float, load: float, together: bool
+) -> Float[np.ndarray, " rows"]:
     """By how much each error may be off: the truth is within a factor of 1 + off, 19 times of 20.
 
     Nothing in layer 1 but for vectors whose rows share more than one position, and more from layer
     to layer; more where active circuits use much of the
-    width (`in_use`, z S d/D) or rows share more than one position (`together`). It was measured on
+    width (`in_use`, z S d/D), a position has few circuits (`load`), or rows share more than one
+    position (`together`). It was measured on
     networks inside the domain, and tried on others (chapter 10).
     """
     later = errors.layer.to_numpy() - 2
@@ -66,6 +69,6 @@ def off(errors: pd.DataFrame, *, in_use: float, together: bool) -> Float[np.ndar
     spread = np.array([SPREAD.get(kind, 0.0) for kind in kinds])
     rarely = RARE * errors.mse.clip(lower=1e-12).to_numpy() ** -STEEP * (1 + later / 10)
     found = np.where(spread > 0, spread * (1 + later / 4), rarely)
-    found *= 1 + 10 * max(in_use - 0.1, 0) + 0.25 * together
+    found *= 1 + 10 * max(in_use - 0.1, 0) + max(4 - load, 0) + 0.25 * together
     first = np.array([MET if kind[0] == "rotation" and together else 0.0 for kind in kinds])
     return np.where(later < 0, first, found)

@@ -4,12 +4,13 @@ It serves active and inactive circuits. Chapter 10 derives each part.
 """
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 
 from cisp.theory.evolution.laws import excess
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Seen, Side, State
 
+LEAST = 1e-12  # a probability below is rounding
 Laws = list[list[Float[np.ndarray, "r c a s"]]]  # by group, at a free position and a shared one
 
 
@@ -93,6 +94,14 @@ def _beyond(
     return excess(law, ((found + shift[:, None]) / setting.unit)[:, None])[..., of.reshape(u.shape)]
 
 
+def _power(x: Complex[np.ndarray, "r w a"], n: int) -> Complex[np.ndarray, "r w a"]:
+    """x to the power of a whole number, by squaring."""
+    if n < 2:
+        return x if n else np.ones_like(x)
+    half = _power(x, n // 2)
+    return half * half * x if n % 2 else half * half
+
+
 def read(side: Side, sends: Laws) -> Float[np.ndarray, "r g a"]:
     """The law of the next read-out: the mean of S neurons, independent given a.
 
@@ -102,17 +111,20 @@ def read(side: Side, sends: Laws) -> Float[np.ndarray, "r g a"]:
     levels = sends[0][0].shape[3] - 1
     S, size = (A - 1) // levels, 2 ** int(np.ceil(np.log2(A)))
     hat = np.zeros((len(side.law), G, size // 2 + 1), complex)
-    for a, pair in zip(np.moveaxis(side.law, 1, 0), sends, strict=True):
+    most = int(np.flatnonzero(side.taken.max((0, 1)) > LEAST)[-1])
+    for law, pair in zip(np.moveaxis(side.law, 1, 0), sends, strict=True):
+        a = np.flatnonzero(law.max(0) > LEAST)
         free, shared = (
-            np.einsum("rcaw,kc->krwa", np.fft.rfft(s, size), c, optimize=True)
+            np.einsum("rcaw,kc->krwa", np.fft.rfft(s[:, :, a], size), c, optimize=True)
             for s, c in zip(pair, (side.free, side.shared), strict=True)
         )
         for k, taken in enumerate(np.moveaxis(side.taken, 1, 0)):
-            one = np.ones_like(free[k])
-            powers = np.multiply.accumulate(np.stack([one] + [free[k]] * S))
-            for m in range(taken.shape[1]):
-                whole = (powers[S - m] * one @ a[..., None])[..., 0]
-                hat[:, min(m, G - 1)] += taken[:, m, None] * whole
+            powers = [_power(free[k], S - most)]
+            for _ in range(most):
+                powers.append(powers[-1] * free[k])
+            one = np.moveaxis(np.broadcast_to(law[:, a], (size // 2 + 1, *law[:, a].shape)), 0, 1)
+            for m in range(most + 1):
+                hat[:, min(m, G - 1)] += taken[:, m, None] * (powers[most - m] * one).sum(-1)
                 one = one * shared[k]
     found = np.fft.irfft(hat, size)[..., :A].clip(0)
     return found / found.sum((1, 2), keepdims=True)

@@ -143,7 +143,8 @@ def evolve(
     inactive[0, : levels * len(first.taken) : levels] = first.taken
     errors = _errors(z, layers)
     errors.loc[0, "mse"] = inactive[0] @ crowd.values**2
-    errors["off"] = off(errors, in_use=z * S / crowd.n, together=alike(table, crowd.n) > 1)
+    n, together = crowd.n, alike(table, crowd.n) > 1
+    errors["off"] = off(errors, in_use=z * S / n, load=T * S / n, together=together)
     return DensityEvolution(errors, _activity(z, layers), crowd.values, inactive, active)
 
 
