@@ -292,7 +292,7 @@ def test_a_neuron_sends_the_step_of_each_of_its_inputs(crowd: Crowd, step: Step)
     law /= law.sum(-1, keepdims=True)
     shift = np.array([0.0, 0.2])
     first = First(np.array([1.0]), 0.0, 0.0)
-    sent = sends(Setting(crowd, 1, first, step, Ingredients()), law, shift)
+    sent = sends(Setting(crowd, 1, first, step, Ingredients()), law, shift, crowd.values)
     X = np.arange(64) / LEVELS
     u = crowd.values[:, None] + (1 / crowd.S + crowd.chi) * X - shift[:, None, None]
     s = np.clip(step.gain * (u - step.threshold) + 0.5, 0, 1)  # r a x

@@ -8,9 +8,8 @@ from jaxtyping import Complex, Float, Int
 
 from cisp.theory.evolution.laws import excess
 from cisp.theory.evolution.setting import Setting
-from cisp.theory.evolution.state import Seen, Side, State
+from cisp.theory.evolution.state import LEAST, Seen, Side, State
 
-LEAST = 1e-12  # a probability below is rounding
 Laws = list[list[Float[np.ndarray, "r c a s"]]]  # by group, at a free position and a shared one
 
 
@@ -56,7 +55,9 @@ def sent_by(setting: Setting, side: Side) -> Laws:
     def pair(seen: Seen) -> list[Float[np.ndarray, "r c a s"]]:
         free, once, twice = (seen.beside(j) for j in (0, 1, 2))
         shared = once + side.twice[:, None] * (twice - once)
-        return [sends(setting, X, seen.shift) for X in (free, shared)]
+        return [
+            sends(setting, X, seen.shift, setting.crowd.values[side.read]) for X in (free, shared)
+        ]
 
     return [pair(seen) for seen in side.seen]
 
@@ -64,11 +65,14 @@ def sent_by(setting: Setting, side: Side) -> Laws:
 def _over(side: Side, sends: Laws, j: int) -> Float[np.ndarray, "r c s"]:
     """The law of s over the circuits of a side, at their free positions or at shared ones."""
     laws = zip(np.moveaxis(side.law, 1, 0), sends, strict=True)
-    return np.sum([np.einsum("ra,rcas->rcs", a, pair[j]) for a, pair in laws], 0)
+    return np.sum([np.einsum("ra,rcas->rcs", a[:, side.read], pair[j]) for a, pair in laws], 0)
 
 
 def sends(
-    setting: Setting, law: Float[np.ndarray, "r c x"], shift: Float[np.ndarray, " r"]
+    setting: Setting,
+    law: Float[np.ndarray, "r c x"],
+    shift: Float[np.ndarray, " r"],
+    read: Float[np.ndarray, " a"],
 ) -> Float[np.ndarray, "r c a s"]:
     """The law of s at a position, given the read-out a of its circuit: s = step(u), u as in C10.3.
 
@@ -76,7 +80,7 @@ def sends(
     difference of these; u between two levels is shared out so that the mean is right.
     """
     crowd, step, unit = setting.crowd, setting.step, setting.unit
-    own = setting.ingredients.own(crowd, crowd.values)
+    own = setting.ingredients.own(crowd, read)
     above = _beyond(setting, law, step.knots(crowd.indicators) - own[:, None], shift)
     passed = -np.diff(above, axis=3) * (unit * crowd.levels * step.gain)
     one = np.ones_like(passed[..., :1])
@@ -112,17 +116,16 @@ def read(side: Side, sends: Laws) -> Float[np.ndarray, "r g a"]:
     S, size = (A - 1) // levels, 2 ** int(np.ceil(np.log2(A)))
     hat = np.zeros((len(side.law), G, size // 2 + 1), complex)
     most = int(np.flatnonzero(side.taken.max((0, 1)) > LEAST)[-1])
-    for law, pair in zip(np.moveaxis(side.law, 1, 0), sends, strict=True):
-        a = np.flatnonzero(law.max(0) > LEAST)
+    for law, pair in zip(np.moveaxis(side.law[..., side.read], 1, 0), sends, strict=True):
         free, shared = (
-            np.einsum("rcaw,kc->krwa", np.fft.rfft(s[:, :, a], size), c, optimize=True)
+            np.einsum("rcaw,kc->krwa", np.fft.rfft(s, size), c, optimize=True)
             for s, c in zip(pair, (side.free, side.shared), strict=True)
         )
         for k, taken in enumerate(np.moveaxis(side.taken, 1, 0)):
             powers = [_power(free[k], S - most)]
             for _ in range(most):
                 powers.append(powers[-1] * free[k])
-            one = np.moveaxis(np.broadcast_to(law[:, a], (size // 2 + 1, *law[:, a].shape)), 0, 1)
+            one = np.moveaxis(np.broadcast_to(law, (size // 2 + 1, *law.shape)), 0, 1)
             for m in range(most + 1):
                 hat[:, min(m, G - 1)] += taken[:, m, None] * (powers[most - m] * one).sum(-1)
                 one = one * shared[k]
@@ -131,13 +134,16 @@ def read(side: Side, sends: Laws) -> Float[np.ndarray, "r g a"]:
 
 
 def heard(
-    setting: Setting, law: Float[np.ndarray, "r c x"], shift: Float[np.ndarray, " r"]
+    setting: Setting,
+    law: Float[np.ndarray, "r c x"],
+    shift: Float[np.ndarray, " r"],
+    read: Float[np.ndarray, " a"],
 ) -> tuple[Float[np.ndarray, "r c a"], Float[np.ndarray, "r c"]]:
     """Cov(s, X), given a, and Var X."""
     crowd, step, unit = setting.crowd, setting.step, setting.unit
     x = np.arange(law.shape[2])
     tilted = law * (x - (law @ x)[..., None])
-    own = setting.ingredients.own(crowd, crowd.values)
+    own = setting.ingredients.own(crowd, read)
     above = _beyond(setting, tilted, step.knots(np.array([0.0, 1.0])) - own[:, None], shift)
     return unit * step.gain * (above[..., 0] - above[..., 1]), tilted @ x
 
@@ -145,8 +151,8 @@ def heard(
 def _given_links(setting: Setting, side: Side, sends: Laws) -> Float[np.ndarray, "r c"]:
     """The share of the variance of s that X explains; X adds up to the same over all positions."""
     indicators, seen = setting.crowd.indicators, side.seen[0]
-    cov, variance = heard(setting, seen.X[0], seen.shift)
-    law, known = _over(side, sends, 0), np.einsum("ra,rca->rc", side.law.sum(1), cov)
+    cov, variance = heard(setting, seen.X[0], seen.shift, setting.crowd.values[side.read])
+    law, known = _over(side, sends, 0), np.einsum("ra,rca->rc", side.law.sum(1)[:, side.read], cov)
     spread = law @ indicators**2 - (law @ indicators) ** 2
     return (known**2 / np.maximum(variance * spread, 1e-12)).clip(0, 1)
 
@@ -170,7 +176,7 @@ def _apart(setting: Setting, side: Side, sends: Laws) -> Laws:
     for seen, pair in zip(side.seen, sends, strict=True):
         laws = []
         for j, law in enumerate(pair):
-            cov, variance = heard(setting, seen.beside(j), seen.shift)
+            cov, variance = heard(setting, seen.beside(j), seen.shift, crowd.values[side.read])
             mean = law @ crowd.indicators
             spread = variance[..., None] * (law @ crowd.indicators**2 - mean**2)
             less = setting.ingredients.apart * crowd.apart[:, None] * cov**2

@@ -1,12 +1,14 @@
 """A layer of On-indicators: the laws of the read-outs, what positions send, and what they see."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from cisp.theory.evolution.crowd import Crowd
 
+LEAST = 1e-12  # a probability below is rounding
 GROUPS = 3  # of circuits by positions that active ones take: none, one, more
 
 
@@ -69,6 +71,11 @@ class Side:
     free: Float[np.ndarray, "k c"]
     shared: Float[np.ndarray, "k c"]
     twice: Float[np.ndarray, " c"]
+
+    @cached_property
+    def read(self) -> Int[np.ndarray, " b"]:
+        """The places of the read-outs a that occur."""
+        return np.flatnonzero(self.law.max((0, 1)) > LEAST)
 
 
 def first_state(
