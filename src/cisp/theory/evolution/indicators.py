@@ -10,7 +10,7 @@ from cisp.theory.evolution.laws import excess
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import LEAST, Seen, Side, State
 
-Laws = list[list[Float[np.ndarray, "r c a s"]]]  # by group, at a free position and a shared one
+Laws = list[list[Float[np.ndarray, "r c b s"]]]  # by group, at a free position and a shared one
 
 
 def next_state(
@@ -52,7 +52,7 @@ def next_state(
 def sent_by(setting: Setting, side: Side) -> Laws:
     """The laws of s at a circuit's positions, at free and at shared ones."""
 
-    def pair(seen: Seen) -> list[Float[np.ndarray, "r c a s"]]:
+    def pair(seen: Seen) -> list[Float[np.ndarray, "r c b s"]]:
         free, once, twice = (seen.beside(j) for j in (0, 1, 2))
         shared = once + side.twice[:, None] * (twice - once)
         return [
@@ -72,8 +72,8 @@ def sends(
     setting: Setting,
     law: Float[np.ndarray, "r c x"],
     shift: Float[np.ndarray, " r"],
-    read: Float[np.ndarray, " a"],
-) -> Float[np.ndarray, "r c a s"]:
+    read: Float[np.ndarray, " b"],
+) -> Float[np.ndarray, "r c b s"]:
     """The law of s at a position, given the read-out a of its circuit: s = step(u), u as in C10.3.
 
     A ramp cut at two u is the difference of two E(X - y)+, so the share of each level is a second
@@ -90,15 +90,15 @@ def sends(
 def _beyond(
     setting: Setting,
     law: Float[np.ndarray, "r c x"],
-    u: Float[np.ndarray, "a s"],
+    u: Float[np.ndarray, "b s"],
     shift: Float[np.ndarray, " r"],
-) -> Float[np.ndarray, "r c a s"]:
+) -> Float[np.ndarray, "r c b s"]:
     """E(X - y)+ at each y that makes u of X less chi M. Many u are the same number."""
     found, of = np.unique(u.round(9), return_inverse=True)
     return excess(law, ((found + shift[:, None]) / setting.unit)[:, None])[..., of.reshape(u.shape)]
 
 
-def _power(x: Complex[np.ndarray, "r w a"], n: int) -> Complex[np.ndarray, "r w a"]:
+def _power(x: Complex[np.ndarray, "r w b"], n: int) -> Complex[np.ndarray, "r w b"]:
     """x to the power of a whole number, by squaring."""
     if n < 2:
         return x if n else np.ones_like(x)
@@ -137,8 +137,8 @@ def heard(
     setting: Setting,
     law: Float[np.ndarray, "r c x"],
     shift: Float[np.ndarray, " r"],
-    read: Float[np.ndarray, " a"],
-) -> tuple[Float[np.ndarray, "r c a"], Float[np.ndarray, "r c"]]:
+    read: Float[np.ndarray, " b"],
+) -> tuple[Float[np.ndarray, "r c b"], Float[np.ndarray, "r c"]]:
     """Cov(s, X), given a, and Var X."""
     crowd, step, unit = setting.crowd, setting.step, setting.unit
     x = np.arange(law.shape[2])
@@ -158,8 +158,8 @@ def _given_links(setting: Setting, side: Side, sends: Laws) -> Float[np.ndarray,
 
 
 def _stronger(
-    law: Float[np.ndarray, "r c a s"], strength: Float[np.ndarray, " r"]
-) -> Float[np.ndarray, "r c a s"]:
+    law: Float[np.ndarray, "r c b s"], strength: Float[np.ndarray, " r"]
+) -> Float[np.ndarray, "r c b s"]:
     """The law with so many times as many neurons on, as long as these are few."""
     on = 1 - law[..., :1]
     more = 1 - np.maximum(1 - on, 0) ** strength[:, None, None, None]
