@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-BEFORE = "50d70e9"
+BEFORE = "e25ad65"
 ROUNDS = 3
 HERE = Path(__file__).parent.parent
 SERVE = """

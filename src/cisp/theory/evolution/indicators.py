@@ -4,13 +4,13 @@ It serves active and inactive circuits. Chapter 10 derives each part.
 """
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 
 from cisp.theory.evolution.laws import excess
 from cisp.theory.evolution.setting import Setting
-from cisp.theory.evolution.state import Seen, Side, State
+from cisp.theory.evolution.state import LEAST, Seen, Side, State
 
-Laws = list[list[Float[np.ndarray, "r c a s"]]]  # by group, at a free position and a shared one
+Laws = list[list[Float[np.ndarray, "r c b s"]]]  # by group, at a free position and a shared one
 
 
 def next_state(
@@ -30,7 +30,7 @@ def next_state(
         slices,
         _given_links(setting, inactive, to_inactive),
     )
-    to_inactive = [[_stronger(law, strength) for law in pair] for pair in to_inactive]
+    to_inactive = [[_stronger(free, strength), shared] for free, shared in to_inactive]
     noise = crowd.empty(z)[:, None] * _over(inactive, to_inactive, 0)
     once, more = crowd.taken_by(z)
     share = more / np.maximum(once + more, 1e-300)
@@ -52,10 +52,12 @@ def next_state(
 def sent_by(setting: Setting, side: Side) -> Laws:
     """The laws of s at a circuit's positions, at free and at shared ones."""
 
-    def pair(seen: Seen) -> list[Float[np.ndarray, "r c a s"]]:
-        free, once, twice = seen.X
+    def pair(seen: Seen) -> list[Float[np.ndarray, "r c b s"]]:
+        free, once, twice = (seen.beside(j) for j in (0, 1, 2))
         shared = once + side.twice[:, None] * (twice - once)
-        return [sends(setting, X, seen.shift) for X in (free, shared)]
+        return [
+            sends(setting, X, seen.shift, setting.crowd.values[side.read]) for X in (free, shared)
+        ]
 
     return [pair(seen) for seen in side.seen]
 
@@ -63,24 +65,45 @@ def sent_by(setting: Setting, side: Side) -> Laws:
 def _over(side: Side, sends: Laws, j: int) -> Float[np.ndarray, "r c s"]:
     """The law of s over the circuits of a side, at their free positions or at shared ones."""
     laws = zip(np.moveaxis(side.law, 1, 0), sends, strict=True)
-    return np.sum([np.einsum("ra,rcas->rcs", a, pair[j]) for a, pair in laws], 0)
+    return np.sum([np.einsum("ra,rcas->rcs", a[:, side.read], pair[j]) for a, pair in laws], 0)
 
 
 def sends(
-    setting: Setting, law: Float[np.ndarray, "r c x"], shift: Float[np.ndarray, " r"]
-) -> Float[np.ndarray, "r c a s"]:
+    setting: Setting,
+    law: Float[np.ndarray, "r c x"],
+    shift: Float[np.ndarray, " r"],
+    read: Float[np.ndarray, " b"],
+) -> Float[np.ndarray, "r c b s"]:
     """The law of s at a position, given the read-out a of its circuit: s = step(u), u as in C10.3.
 
     A ramp cut at two u is the difference of two E(X - y)+, so the share of each level is a second
     difference of these; u between two levels is shared out so that the mean is right.
     """
     crowd, step, unit = setting.crowd, setting.step, setting.unit
-    own = setting.ingredients.own(crowd, crowd.values)
-    y = (step.knots(crowd.indicators) - own[:, None] + shift[:, None, None]) / unit
-    above = excess(law, y.reshape(len(y), 1, -1)).reshape(*law.shape[:2], *y.shape[1:])
+    own = setting.ingredients.own(crowd, read)
+    above = _beyond(setting, law, step.knots(crowd.indicators) - own[:, None], shift)
     passed = -np.diff(above, axis=3) * (unit * crowd.levels * step.gain)
     one = np.ones_like(passed[..., :1])
     return (-np.diff(passed, axis=3, prepend=one, append=0 * one)).clip(0)
+
+
+def _beyond(
+    setting: Setting,
+    law: Float[np.ndarray, "r c x"],
+    u: Float[np.ndarray, "b s"],
+    shift: Float[np.ndarray, " r"],
+) -> Float[np.ndarray, "r c b s"]:
+    """E(X - y)+ at each y that makes u of X less chi M. Many u are the same number."""
+    found, of = np.unique(u.round(9), return_inverse=True)
+    return excess(law, ((found + shift[:, None]) / setting.unit)[:, None])[..., of.reshape(u.shape)]
+
+
+def _power(x: Complex[np.ndarray, "r w b"], n: int) -> Complex[np.ndarray, "r w b"]:
+    """x to the power of a whole number, by squaring."""
+    if n < 2:
+        return x if n else np.ones_like(x)
+    half = _power(x, n // 2)
+    return half * half * x if n % 2 else half * half
 
 
 def read(side: Side, sends: Laws) -> Float[np.ndarray, "r g a"]:
@@ -92,47 +115,51 @@ def read(side: Side, sends: Laws) -> Float[np.ndarray, "r g a"]:
     levels = sends[0][0].shape[3] - 1
     S, size = (A - 1) // levels, 2 ** int(np.ceil(np.log2(A)))
     hat = np.zeros((len(side.law), G, size // 2 + 1), complex)
-    for a, pair in zip(np.moveaxis(side.law, 1, 0), sends, strict=True):
+    most = int(np.flatnonzero(side.taken.max((0, 1)) > LEAST)[-1])
+    for law, pair in zip(np.moveaxis(side.law[..., side.read], 1, 0), sends, strict=True):
         free, shared = (
             np.einsum("rcaw,kc->krwa", np.fft.rfft(s, size), c, optimize=True)
             for s, c in zip(pair, (side.free, side.shared), strict=True)
         )
         for k, taken in enumerate(np.moveaxis(side.taken, 1, 0)):
-            one = np.ones_like(free[k])
-            powers = np.multiply.accumulate(np.stack([one] + [free[k]] * S))
-            for m in range(taken.shape[1]):
-                whole = (powers[S - m] * one @ a[..., None])[..., 0]
-                hat[:, min(m, G - 1)] += taken[:, m, None] * whole
+            powers = [_power(free[k], S - most)]
+            for _ in range(most):
+                powers.append(powers[-1] * free[k])
+            one = np.moveaxis(np.broadcast_to(law, (size // 2 + 1, *law.shape)), 0, 1)
+            for m in range(most + 1):
+                hat[:, min(m, G - 1)] += taken[:, m, None] * (powers[most - m] * one).sum(-1)
                 one = one * shared[k]
     found = np.fft.irfft(hat, size)[..., :A].clip(0)
     return found / found.sum((1, 2), keepdims=True)
 
 
 def heard(
-    setting: Setting, law: Float[np.ndarray, "r c x"], shift: Float[np.ndarray, " r"]
-) -> tuple[Float[np.ndarray, "r c a"], Float[np.ndarray, "r c"]]:
+    setting: Setting,
+    law: Float[np.ndarray, "r c x"],
+    shift: Float[np.ndarray, " r"],
+    read: Float[np.ndarray, " b"],
+) -> tuple[Float[np.ndarray, "r c b"], Float[np.ndarray, "r c"]]:
     """Cov(s, X), given a, and Var X."""
     crowd, step, unit = setting.crowd, setting.step, setting.unit
     x = np.arange(law.shape[2])
     tilted = law * (x - (law @ x)[..., None])
-    own = setting.ingredients.own(crowd, crowd.values)
-    y = (step.knots(np.array([0.0, 1.0])) - own[:, None] + shift[:, None, None]) / unit
-    above = excess(tilted, y.reshape(len(y), 1, -1)).reshape(*law.shape[:2], *y.shape[1:])
+    own = setting.ingredients.own(crowd, read)
+    above = _beyond(setting, tilted, step.knots(np.array([0.0, 1.0])) - own[:, None], shift)
     return unit * step.gain * (above[..., 0] - above[..., 1]), tilted @ x
 
 
 def _given_links(setting: Setting, side: Side, sends: Laws) -> Float[np.ndarray, "r c"]:
     """The share of the variance of s that X explains; X adds up to the same over all positions."""
     indicators, seen = setting.crowd.indicators, side.seen[0]
-    cov, variance = heard(setting, seen.X[0], seen.shift)
-    law, known = _over(side, sends, 0), np.einsum("ra,rca->rc", side.law.sum(1), cov)
+    cov, variance = heard(setting, seen.X[0], seen.shift, setting.crowd.values[side.read])
+    law, known = _over(side, sends, 0), np.einsum("ra,rca->rc", side.law.sum(1)[:, side.read], cov)
     spread = law @ indicators**2 - (law @ indicators) ** 2
     return (known**2 / np.maximum(variance * spread, 1e-12)).clip(0, 1)
 
 
 def _stronger(
-    law: Float[np.ndarray, "r c a s"], strength: Float[np.ndarray, " r"]
-) -> Float[np.ndarray, "r c a s"]:
+    law: Float[np.ndarray, "r c b s"], strength: Float[np.ndarray, " r"]
+) -> Float[np.ndarray, "r c b s"]:
     """The law with so many times as many neurons on, as long as these are few."""
     on = 1 - law[..., :1]
     more = 1 - np.maximum(1 - on, 0) ** strength[:, None, None, None]
@@ -148,8 +175,8 @@ def _apart(setting: Setting, side: Side, sends: Laws) -> Laws:
     crowd, found = setting.crowd, []
     for seen, pair in zip(side.seen, sends, strict=True):
         laws = []
-        for X, law in zip(seen.X[:2], pair, strict=True):
-            cov, variance = heard(setting, X, seen.shift)
+        for j, law in enumerate(pair):
+            cov, variance = heard(setting, seen.beside(j), seen.shift, crowd.values[side.read])
             mean = law @ crowd.indicators
             spread = variance[..., None] * (law @ crowd.indicators**2 - mean**2)
             less = setting.ingredients.apart * crowd.apart[:, None] * cov**2

@@ -3,16 +3,30 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.special import ndtr
 
 from cisp.theory.evolution.crowd import Array, Crowd
-from cisp.theory.evolution.laws import coarse
-from cisp.theory.evolution.seen import received
+from cisp.theory.evolution.laws import coarse, sampled
+from cisp.theory.evolution.seen import received, unlinked
 from cisp.theory.evolution.setting import Setting
-from cisp.theory.evolution.state import Seen, Side
+from cisp.theory.evolution.state import Side
 
-POINTS = 96  # most values of X over which a neuron is averaged
+POINTS = 64  # most values of X over which a neuron is averaged
+LEAST = 1e-6  # share of the circuits below which a read-out is left out
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """Read-outs, each in one draw and group, for which neurons are averaged over what they hear.
+
+    row: draw and group, of laws. share: of the draw's circuits. read: the read-out. shift: chi M.
+    """
+
+    row: Int[np.ndarray, " n"]
+    share: Float[np.ndarray, " n"]
+    read: Float[np.ndarray, " n"]
+    shift: Float[np.ndarray, " n"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,40 +34,41 @@ class Sent:
     """What the circuits of a position send to its vector neurons.
 
     x: the part that is certain. own: the variance of the rest that the position's own circuit
-    sends, given its read-out. others: E|x_hat|^2 of each other circuit, in proportion to X but for
-    the part `mine`.
+    sends, given its read-out. others: E|x_hat|^2 of each other circuit, but for the part `mine`;
+    tied: how much it grows with X, times Var X/Q (`tied_to`).
     """
 
-    x: Float[np.ndarray, "r i"]
-    own: Float[np.ndarray, "r a"]
-    others: Float[np.ndarray, " r"]
-    mine: Float[np.ndarray, " r"]
+    x: Float[np.ndarray, "n i"]
+    own: Float[np.ndarray, " n"]
+    others: Float[np.ndarray, " n"]
+    mine: Float[np.ndarray, " n"]
+    tied: Float[np.ndarray, " n"]
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
     """Of x_i, given a: its mean, mean square, how often its neuron is on, and Cov(x_i, X)/sd X."""
 
-    mean: Float[np.ndarray, "r c a"]
-    square: Float[np.ndarray, "r c a"]
-    on: Float[np.ndarray, "r c a"]
-    lean: Float[np.ndarray, "r c a"]
+    mean: Float[np.ndarray, "n c"]
+    square: Float[np.ndarray, "n c"]
+    on: Float[np.ndarray, "n c"]
+    lean: Float[np.ndarray, "n c"]
 
 
 @dataclass(frozen=True, eq=False)
 class Neurons:
     """E x_i, E x_i^2, how often a vector neuron is on, Cov(x_i, X)/sd X; on in blocks 0 and 1."""
 
-    mean: Float[np.ndarray, "r c a i"]
-    square: Float[np.ndarray, "r c a i"]
-    on: Float[np.ndarray, "r c a i"]
-    lean: Float[np.ndarray, "r c a i"]
-    on_0: Float[np.ndarray, "r c a 1"]
-    on_1: Float[np.ndarray, "r c a 1"]
+    mean: Float[np.ndarray, "n c i"]
+    square: Float[np.ndarray, "n c i"]
+    on: Float[np.ndarray, "n c i"]
+    lean: Float[np.ndarray, "n c i"]
+    on_0: Float[np.ndarray, "n c 1"]
+    on_1: Float[np.ndarray, "n c 1"]
 
     def overall(self) -> Moments:
         """The moments of x_i, over all directions."""
-        return Moments(*(m.mean(3) for m in (self.mean, self.square, self.on, self.lean)))
+        return Moments(*(m.mean(2) for m in (self.mean, self.square, self.on, self.lean)))
 
     def less(self, true: Float[np.ndarray, " i"], i: int) -> Moments:
         """The moments of x_i less the true component, in one direction."""
@@ -63,79 +78,95 @@ class Neurons:
         )
 
     def on_by_block(
-        self, weights: Float[np.ndarray, " c"], share: Float[np.ndarray, "r a"]
+        self, weights: Float[np.ndarray, " c"], share: Float[np.ndarray, " n"]
     ) -> Float[np.ndarray, " 4"]:
         """How often a neuron of each block is on, over classes with these weights."""
         by_block = (self.on_0, self.on_1, self.on, self.on)
-        found = (np.tensordot(weights, on.mean(3), (0, 1)) for on in by_block)
-        return np.array([(share * on).sum(1).mean() for on in found])
+        return np.array([share @ (on.mean(2) @ weights) for on in by_block])
 
 
 def mixed(one: Neurons, other: Neurons, share: Float[np.ndarray, " c"]) -> Neurons:
     """The one, and the other for a share of the positions."""
     both = ((getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
-    return Neurons(*(mine + share[:, None, None] * (its - mine) for mine, its in both))
+    return Neurons(*(mine + share[:, None] * (its - mine) for mine, its in both))
 
 
-def neurons_of(setting: Setting, seen: Seen, j: int, sent: Sent) -> Neurons:
+def nodes_of(crowd: Crowd, side: Side) -> Nodes:
+    """The read-outs of a side that occur, on the multiples of 1/(2S)."""
+    share = coarse(side.law[..., :-1], crowd.levels // 2)
+    share[..., -1] += side.law[..., -1]
+    flat = share.reshape(-1, share.shape[2])
+    row, k = np.nonzero(flat > LEAST)
+    shift = np.stack([one.shift for one in side.seen], 1).ravel()
+    return Nodes(row, flat[row, k], k / (2 * crowd.S), shift[row])
+
+
+def neurons_of(setting: Setting, side: Side, nodes: Nodes, j: int, sent: Sent) -> Neurons:
     """The neurons of a position with j other active circuits, given the read-out of its circuit."""
     crowd, step, S = setting.crowd, setting.step, setting.crowd.S
-    law, X = _few_points(seen.X[j], crowd.levels)
-    own = setting.ingredients.own(crowd, read_grid(crowd))
-    u = received(crowd, own[:, None], X, seen.shift[:, None, None, None])
+    law, X = _few_points(np.stack([one.beside(j) for one in side.seen], 1), crowd.levels)
     heard = np.maximum(X - j * S, 0)
-    heard = heard / np.maximum(law @ heard, 1e-300)[..., None]
-    mine = setting.ingredients.sent_back * sent.mine[:, None, None, None]
-    rest = np.maximum(sent.others[:, None, None, None] - mine, 0)
-    brought = (crowd.others[:, None, None] - j) * (mine + rest * heard[:, :, None]) / 2
-    sd, s = np.sqrt(np.maximum(brought + sent.own[:, None, :, None], 1e-12)), step(u)
-    found = []
-    for middle in np.moveaxis(sent.x, 1, 0)[..., None, None, None] + 2 * u - 1:
-        on = ndtr(middle / sd)
-        first = middle * on + sd * np.exp(-((middle / sd) ** 2) / 2) / np.sqrt(2 * np.pi)
-        second = middle * first + sd**2 * on
-        found.append([first - s, second - 2 * s * first + s**2, on])
-    low, high = step.knots(crowd.indicators)[[0, -1]]
-    above = [(u > knot + 1e-9)[..., None] + 0.0 for knot in (low, high)]
-    wanted = [np.stack(values, -1) for values in zip(*found, strict=True)]
+    mean = law @ heard
+    variance = np.maximum(law @ heard**2 - mean**2, 1e-12)
+    law, mean, variance = law[nodes.row], mean[nodes.row], variance[nodes.row]
+    u = received(
+        crowd, setting.ingredients.own(crowd, nodes.read)[:, None], X, nodes.shift[:, None]
+    )[:, None]
+    slope = np.minimum(sent.tied[:, None] * unlinked(setting) / variance, 1 / (mean + 1e-12))
+    power = 1 + slope[..., None] * (heard - mean[..., None])
+    mine = setting.ingredients.sent_back * sent.mine[:, None, None]
+    rest = np.maximum(sent.others[:, None, None] - mine, 0)
+    brought = (crowd.others[:, None] - j) * (mine + rest * power) / 2
+    sd, s = np.sqrt(np.maximum(brought + sent.own[:, None, None], 1e-12)), step(u)
     about = X - (law @ X)[..., None]
     tilted = law * about / np.sqrt(np.maximum((law * about**2).sum(-1), 1e-12))[..., None]
 
-    def mean(weights: Array, value: Array) -> Array:
-        full = value + 0 * law[:, :, None, :1, None]
-        return np.asarray(np.einsum("rcx,rcaxi->rcai", weights, full))
+    def over(weights: Array, value: Array) -> Array:
+        return np.asarray(np.einsum("ncx,ncx->nc", weights, value + 0 * law))
 
-    lean = mean(tilted, wanted[0])
-    first, square, on, on_0, on_1 = (mean(law, value) for value in wanted + above)
-    return Neurons(first, square, on, lean, on_0, on_1)
+    found = []
+    for x in sent.x.T[..., None, None]:
+        t = (x + 2 * u - 1) / sd
+        on, density = ndtr(t), np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
+        relu = sd * (t * on + density)
+        first, second = relu - s, sd * (t * relu + sd * on) - 2 * s * relu + s**2
+        found.append([over(law, first), over(law, second), over(law, on), over(tilted, first)])
+    low, high = step.knots(crowd.indicators)[[0, -1]]
+    above = [over(law, (u > knot + 1e-9) * 1.0)[..., None] for knot in (low, high)]
+    return Neurons(*(np.stack(values, -1) for values in zip(*found, strict=True)), *above)
 
 
 def _few_points(
-    law: Float[np.ndarray, "r c x"], levels: int
-) -> tuple[Float[np.ndarray, "r c y"], Float[np.ndarray, " y"]]:
+    law: Float[np.ndarray, "r g c x"], levels: int
+) -> tuple[Float[np.ndarray, "rg c y"], Float[np.ndarray, " y"]]:
     """The law as far as it reaches, on at most so many POINTS if steps of 1 allow, and these."""
+    law = law.reshape(-1, *law.shape[2:])
     reach = int(np.flatnonzero(law.max((0, 1)) > 1e-9)[-1])
     by = int(np.clip(2 ** np.ceil(np.log2((reach + 1) / POINTS)), 1, levels))
-    few = coarse(law, by)[..., : reach // by + 2]
-    return few, np.arange(few.shape[2]) * by / levels
+    few = sampled(law[..., : reach + 1], by)
+    return few, (np.arange(few.shape[2]) - 1) * by / levels
 
 
 def square_of_mean(
-    setting: Setting, side: Side, free: Moments, shared: Moments, own: Float[np.ndarray, "r a"]
-) -> Float[np.ndarray, "r a"]:
-    """E|mean of S neurons|^2, two components, from the moments of each.
+    setting: Setting,
+    side: Side,
+    nodes: Nodes,
+    moments: tuple[Moments, Moments],
+    own: Float[np.ndarray, " n"],
+) -> Float[np.ndarray, " n"]:
+    """E|mean of S neurons|^2, two components, from the moments at free and at shared positions.
 
     m of the positions are shared with an active circuit. The circuit's own noise moves all its
     neurons that are on; what they hear of others is a little opposed (`Crowd.apart`).
     """
-    S, own = setting.crowd.S, setting.ingredients.common * own
-    k = np.sqrt(setting.ingredients.apart * setting.crowd.apart / max(S - 1, 1))[:, None]
+    S, own = setting.crowd.S, setting.ingredients.common * own[:, None]
+    k = np.sqrt(setting.ingredients.apart * setting.crowd.apart / max(S - 1, 1))
     (mean, square, on, lean), (mean_1, square_1, on_1, lean_1) = (
-        [_over(classes, x) for x in (one.mean, one.square, one.on, k * one.lean)]
-        for classes, one in ((side.free, free), (side.shared, shared))
+        [x @ classes.T for x in (one.mean, one.square, one.on, k * one.lean)]
+        for classes, one in zip((side.free, side.shared), moments, strict=True)
     )
-    total = np.zeros_like(own)
-    for m, share in enumerate(np.moveaxis(side.taken, 2, 0)):
+    total = np.zeros_like(nodes.share)
+    for m, share in enumerate(np.moveaxis(side.taken[nodes.row // len(side.seen)], 2, 0)):
 
         def pairs(f: Array, g: Array, m: int = m) -> Array:
             return ((S - m) * f + m * g) ** 2 - (S - m) * f**2 - m * g**2
@@ -145,17 +176,18 @@ def square_of_mean(
             + m * square_1
             + pairs(mean, mean_1)
             - pairs(lean, lean_1)
-            + own[:, None] * pairs(on, on_1)
+            + own * pairs(on, on_1)
         )
-        total += (share[..., None] * each).mean(1) * 2 / S**2
+        total += (share * each).mean(1) * 2 / S**2
     return total
 
 
-def _over(classes: Float[np.ndarray, "k c"], x: Float[np.ndarray, "r c a"]) -> Array:
-    """The mean over a row's positions, for each kind of row."""
-    return np.einsum("kc,rca->rka", classes, x)
+def tied_to(crowd: Crowd, law: Float[np.ndarray, "r a"]) -> Float[np.ndarray, " r"]:
+    """How much the power that a position hears grows with X, times Var X/Q.
 
-
-def read_grid(crowd: Crowd) -> Float[np.ndarray, " b"]:
-    """The read-outs at which neurons are averaged, the multiples of 1/(2S)."""
-    return np.arange(2 * crowd.S + 1) / (2 * crowd.S)
+    It is in proportion to the sum of a over the circuits that a position hears, each heard once:
+    Cov with X is Q S^2 Var a for each, as X counts a link once and links drawn without replacement.
+    """
+    mean = law @ crowd.values
+    variance = law @ crowd.values**2 - mean**2
+    return np.asarray(crowd.S * variance / np.maximum(mean, 1e-300) / (1 - crowd.S / crowd.n))

@@ -1,9 +1,11 @@
 """What the positions of a layer see of the layer before, for active and inactive circuits."""
 
 from dataclasses import replace
+from math import comb
 
 import numpy as np
 from jaxtyping import Complex, Float, Int
+from scipy.fft import next_fast_len
 
 from cisp.theory.evolution.crowd import Array, Crowd, none
 from cisp.theory.evolution.setting import Setting
@@ -35,18 +37,22 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     last = np.round(np.arange(len(waves)) * (S - 1) / S).astype(int)
     wholes = [state.active @ waves[k] for k in (slice(None), last)]
 
-    def seen(others: int, met: Array, own: Array) -> Seen:
-        """X from so many other active circuits, each met with a probability, and chi M."""
-        met = met[:, None, None]
-        whole = wholes[0] + met * (wholes[1] - wholes[0])
-        parts = [[b[0] + met * (b[1] - b[0]) for b in zip(*blocks[j], strict=True)] for j in (0, 1)]
-        laws = []
-        for j in (0, 1, 2):
-            hat = noise[min(j, 1)] * whole ** min(j, others)
-            for part in parts[min(j, 1)][j:others]:
-                hat = hat * part
-            laws.append(narrowed(np.fft.irfft(hat, size).clip(0), fewer))
-        return Seen(laws, crowd.chi * (state.total - own))
+    def seen(others: int, groups: list[Array], own: list[Array]) -> list[Seen]:
+        """X from so many other active circuits, m of which are met, and chi M: by m and own."""
+        most = int(np.ceil(max(m.max() for m in groups)))
+        found: list[list[Array]] = [[] for _ in groups]
+        for j in range(min(others, 2) + 1):
+            some = some_met(blocks[min(j, 1)], range(j, others), most)
+            for laws, m in zip(found, groups, strict=True):
+                of_each = (m / max(others, 1))[:, None, None]
+                whole = wholes[0] + of_each * (wholes[1] - wholes[0])
+                hat = noise[min(j, 1)] * whole**j
+                hat = hat * _between(some, m * (others - j) / max(others, 1))
+                laws.append(narrowed(np.fft.irfft(hat, size).clip(0), fewer))
+        return [
+            Seen(laws, crowd.chi * (state.total - its))
+            for laws, its in zip(found, own, strict=True)
+        ]
 
     m, G = np.arange(state.taken.shape[1]), state.inactive.shape[1]
     many = state.taken[:, G - 1 :]
@@ -55,17 +61,43 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     groups = [*np.arange(G - 1)[:, None] + 0 * beyond, beyond]
     twice = setting.ingredients.twice * np.stack([crowd.twice(k) for k in (z, z - 1)])
     met = (2 * state.over.sum(1) / max(z * (z - 1), 1)).clip(0, 1)
-    alone = seen(z - 1, met, S * (state.active.sum(1) @ crowd.values))
+    its_own = S * (state.active.sum(1) @ crowd.values)
+    alone = seen(z - 1, [met * (z - 1)], [its_own])
     return (
         Side(
             state.inactive,
-            [seen(z, of_m / z, of_m * mean) for of_m in groups],
-            crowd.taken(kinds),
+            seen(z, groups, [of_m * mean for of_m in groups]),
+            setting.taken(kinds),
             *crowd.classes(z),
             twice[0],
         ),
-        Side(state.active, [alone], crowd.taken(kinds[:, :-1]), *crowd.classes(z - 1), twice[1]),
+        Side(state.active, alone, crowd.taken(kinds[:, :-1]), *crowd.classes(z - 1), twice[1]),
     )
+
+
+def some_met(
+    blocks: list[list[Complex[np.ndarray, "r c w"]]], circuits: range, most: int
+) -> list[Complex[np.ndarray, "r c w"]]:
+    """The transform of what these circuits bring in if m of them, 0 to `most`, are met.
+
+    blocks: of each circuit as a whole, and less the position that is met; any m alike likely.
+    """
+    found = [np.ones_like(blocks[0][0])]
+    for v in circuits:
+        whole, less = blocks[0][v], blocks[1][v]
+        more = [0 * whole] + [one * less for one in found]
+        found = [one * whole for one in found] + [0 * whole]
+        found = [one + other for one, other in zip(found, more, strict=True)][: most + 1]
+    return [one / comb(len(circuits), m) for m, one in enumerate(found)]
+
+
+def _between(
+    some: list[Complex[np.ndarray, "r c w"]], m: Float[np.ndarray, " r"]
+) -> Complex[np.ndarray, "r c w"]:
+    """Those of whole numbers m, and between them a mixture."""
+    m = np.minimum(m, len(some) - 1)
+    shares = (np.maximum(1 - np.abs(m - k), 0)[:, None, None] for k in range(len(some)))
+    return np.sum([share * one for share, one in zip(shares, some, strict=True)], 0)
 
 
 def _sent(setting: Setting, state: State) -> Float[np.ndarray, "r s"]:
@@ -86,8 +118,10 @@ def _waves(setting: Setting, state: State) -> Complex[np.ndarray, "a w"]:
     """The transforms of the read-outs' values, on a grid that holds X."""
     crowd, S = setting.crowd, setting.crowd.S
     linked = _links(setting)
-    mean = float((state.noise @ crowd.indicators @ linked).max()) + (2 * setting.z + 1) * S
-    size = 2 ** int(np.ceil(np.log2(crowd.levels * (mean + 8 * np.sqrt(mean)))))
+    mean = float((state.noise @ crowd.indicators @ linked).max())
+    most = (setting.z + 1) * S + mean + 8 * np.sqrt(mean)
+    unit = 2 * crowd.levels  # `coarse` shares out whole numbers of steps
+    size = unit * next_fast_len(int(crowd.levels * most / unit) + 1)
     return np.exp(
         -2j * np.pi / size * np.outer(np.arange(S * crowd.levels + 1), np.arange(size // 2 + 1))
     )
@@ -100,13 +134,15 @@ def _noise(
     levels, linked = setting.crowd.levels, _links(setting, j)
     size, few, s = 2 * (waves.shape[1] - 1), linked <= 0.5, np.arange(levels + 1)
     p = np.where(few, linked, 1 - linked)[..., None]
-    turn = np.exp(-2j * np.pi / size * np.arange(size) * np.where(few, 1, -1)[..., None])
-    logs = np.log(1 + p * (turn - 1))  # of all that s times a frequency can come to
-    at = np.outer(s[1:], np.arange(size // 2 + 1)) % size
-    hat = np.tensordot(state.noise[..., 1:], logs[:, :, at], ((1, 2), (0, 2)))
-    full = np.tensordot(state.noise @ s, np.where(few, 0.0, 1.0), 1)
-    low = np.floor(full)[..., None]
-    return np.exp(hat) * (1 + (full[..., None] - low) * (waves[1] - 1)) * waves[1] ** low
+    once = np.exp(-2j * np.pi / size * np.arange(size)) - 1
+    logs = np.log(1 + p * np.where(few[..., None], once, once.conj()))
+    at = np.outer(s[1:], np.arange(size // 2 + 1)) % size  # all that s times a frequency comes to
+    whole = np.floor(state.noise[..., 1:])
+    hat = np.tensordot(whole, logs[:, :, at], ((1, 2), (0, 2)))
+    part = np.tensordot(state.noise[..., 1:] - whole, once[at], (2, 0))  # r c w
+    hat += np.einsum("rdw,dc->rcw", part, linked, optimize=True)
+    full = np.tensordot(whole @ s[1:], np.where(few, 0.0, 1.0), 1)
+    return np.exp(hat) * waves[1] ** full[..., None]
 
 
 def _blocks(
@@ -132,6 +168,12 @@ def _blocks(
     return [[block(v, less) for v in range(setting.z)] for less in (0, 1)]
 
 
+def unlinked(setting: Setting) -> Float[np.ndarray, " c"]:
+    """How likely a position is linked to none of another's circuits."""
+    size = setting.crowd.size
+    return np.asarray(1 - _links(setting).T @ size / size.sum())
+
+
 def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
     """The variance that X lacks, in steps squared, as links come by rows, in a fixed number.
 
@@ -150,9 +192,9 @@ def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
     )
     spread = of_a - active**2 * of_m - state.taken @ m * uneven
     pairs = z * (z - 1) * active**2 * (crowd.meets**2 - crowd.pairs)
-    unlinked = 1 - _links(setting).T @ crowd.size / crowd.size.sum()
-    fewer = (
-        crowd.others * unlinked**2 * (power - setting.ingredients.rows * spread + pairs)[:, None]
-    )
-    fixed = (1 - unlinked) ** 2 * crowd.occupied(z) * uneven[:, None]
-    return np.asarray((fewer + fixed) * crowd.levels**2)
+    free = unlinked(setting)
+    fewer = crowd.others * free**2 * (power - setting.ingredients.rows * spread + pairs)[:, None]
+    fixed = (1 - free) ** 2 * crowd.occupied(z) * uneven[:, None]
+    links = _links(setting)
+    part = (state.noise % 1) @ crowd.indicators**2 @ links**2
+    return np.asarray((fewer + fixed + part) * crowd.levels**2)

@@ -82,3 +82,14 @@ class Setting:
     def unit(self) -> float:
         """What u gains by one step of X, (1/S + chi)/levels."""
         return (1 / self.crowd.S + self.crowd.chi) / self.crowd.levels
+
+    def taken(self, kinds: Int[np.ndarray, "r z"]) -> Float[np.ndarray, "r k m"]:
+        """P(m): active circuits of these kinds take m positions of a row of each kind.
+
+        On average the exact law of layer 1, in every layer; crowded active circuits take more.
+        """
+        found = self.crowd.taken(kinds)
+        found = np.pad(found, [(0, 0), (0, 0), (0, len(self.first.taken) - found.shape[2])])
+        mean = found.mean((0, 1))
+        found = np.where(mean > 0, found / np.maximum(mean, 1e-300), 1) * self.first.taken
+        return np.asarray(found / found.sum(2, keepdims=True))

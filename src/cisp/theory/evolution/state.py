@@ -1,13 +1,14 @@
 """A layer of On-indicators: the laws of the read-outs, what positions send, and what they see."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from cisp.theory.evolution.crowd import Crowd
-from cisp.theory.evolution.first import First
 
+LEAST = 1e-12  # a probability below is rounding
 GROUPS = 3  # of circuits by positions that active ones take: none, one, more
 
 
@@ -43,11 +44,16 @@ class State:
 class Seen:
     """What the positions of a circuit see: the laws of X in steps of 1/levels, and chi M.
 
-    X[j]: j other active circuits on the position, 0 to 2, whose read-outs X then holds S times.
+    X[j]: j other active circuits on the position, 0 to 2 or as many as there are,
+    whose read-outs X then holds S times.
     """
 
     X: list[Float[np.ndarray, "r c x"]]
     shift: Float[np.ndarray, " r"]
+
+    def beside(self, j: int) -> Float[np.ndarray, "r c x"]:
+        """X with j other active circuits on the position, or as many as there are."""
+        return self.X[min(j, len(self.X) - 1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,18 +72,20 @@ class Side:
     shared: Float[np.ndarray, "k c"]
     twice: Float[np.ndarray, " c"]
 
+    @cached_property
+    def read(self) -> Int[np.ndarray, " b"]:
+        """The places of the read-outs a that occur."""
+        return np.flatnonzero(self.law.max((0, 1)) > LEAST)
+
 
 def first_state(
-    crowd: Crowd, first: First, kinds: Int[np.ndarray, "r z"], over: Int[np.ndarray, "r z"]
+    crowd: Crowd,
+    taken: Float[np.ndarray, "r m"],
+    kinds: Int[np.ndarray, "r z"],
+    over: Int[np.ndarray, "r z"],
 ) -> State:
-    """Layer 1: every position of an active circuit is on, m taken positions read m/S.
-
-    The mean over draws is the exact law of m; crowded active circuits take more.
-    """
+    """Layer 1: every position of an active circuit is on, m taken positions read m/S."""
     r, z = kinds.shape
-    taken = crowd.taken(kinds).mean(1)
-    taken = taken * (first.taken / np.maximum(taken.mean(0), 1e-300))
-    taken = taken / taken.sum(1, keepdims=True)
     inactive, active = (np.zeros((r, g, len(crowd.values))) for g in (min(z + 1, GROUPS), 1))
     for m in range(taken.shape[1]):
         inactive[:, min(m, inactive.shape[1] - 1), crowd.levels * m] = taken[:, m]

@@ -10,13 +10,18 @@ neuron holds beyond s is its part of the vector, x_i = ReLU(2u - 1 + V_i) - s.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from cisp.theory.evolution.crowd import Crowd
-from cisp.theory.evolution.laws import coarse
-from cisp.theory.evolution.neurons import Sent, mixed, neurons_of, read_grid, square_of_mean
+from cisp.theory.evolution.neurons import (
+    Sent,
+    mixed,
+    neurons_of,
+    nodes_of,
+    square_of_mean,
+    tied_to,
+)
 from cisp.theory.evolution.setting import Setting
-from cisp.theory.evolution.state import Seen, Side
+from cisp.theory.evolution.state import Side
 
 ANGLES = 4  # directions of an active vector
 COMPONENTS = np.cos((np.arange(ANGLES) + 0.5) * np.pi / ANGLES)
@@ -54,10 +59,10 @@ def first_vectors(setting: Setting, draws: int) -> Vectors:
 
 def next_vectors(setting: Setting, before: Vectors, inactive: Side, active: Side) -> Vectors:
     """The layer after."""
-    crowd = setting.crowd
+    crowd, tied = setting.crowd, tied_to(setting.crowd, inactive.law.sum(1))
     empty, occupied = crowd.empty(setting.z).sum(), crowd.occupied(setting.z)
-    x_inactive, on_noise = _inactive(setting, before, inactive)
-    x_active, shrunk, sent, on_active = _active(setting, before, active)
+    x_inactive, on_noise = _inactive(setting, before, inactive, tied)
+    x_active, shrunk, sent, on_active = _active(setting, before, active, tied)
     return Vectors(
         inactive=x_inactive,
         active=x_active,
@@ -68,28 +73,32 @@ def next_vectors(setting: Setting, before: Vectors, inactive: Side, active: Side
 
 
 def _inactive(
-    setting: Setting, before: Vectors, side: Side
+    setting: Setting, before: Vectors, side: Side, tied: Float[np.ndarray, " r"]
 ) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, " 4"]]:
     """E|x_hat|^2 of an inactive circuit, and how often a neuron of no active circuit is on."""
-    crowd, law = setting.crowd, side.law.sum(1)
-    a, silent, still = read_grid(crowd), np.zeros((len(law), 1)), np.zeros(len(law))
-    mean = np.maximum(law @ crowd.values, 1e-300)
-    own = (before.inactive / mean / 2)[:, None] * a
-    free = Sent(silent, own, before.inactive, still)
-    shared = Sent(silent + COMPONENTS, own, before.inactive, still)
-    seen = _mean(side)
-    alone = neurons_of(setting, seen, 0, free)
-    joined = neurons_of(setting, seen, 1, shared)
+    crowd, nodes = setting.crowd, nodes_of(setting.crowd, side)
+    draw = nodes.row // len(side.seen)
+    mean = np.maximum(side.law.sum(1) @ crowd.values, 1e-300)
+    own = (before.inactive / mean / 2)[draw] * nodes.read
+    # the more positions active circuits take of one's own, the fewer of theirs are left to hear
+    shift = _by_draw(nodes.shift * nodes.share, draw, len(mean))
+    others = before.inactive[draw] * nodes.shift / np.maximum(shift[draw], 1e-300)
+    silent, rest = np.zeros((len(draw), 1)), (others, 0 * others, tied[draw])
+    x = (1 + before.shrunk)[draw, None] * COMPONENTS
+    noise = np.maximum(before.active - before.shrunk**2, 0)[draw] / 2
+    alone = neurons_of(setting, side, nodes, 0, Sent(silent, own, *rest))
+    joined = neurons_of(setting, side, nodes, 1, Sent(x, own + noise, *rest))
     if setting.z > 1:
-        more = Sent(shared.x, own + 0.5, before.inactive, still)
-        joined = mixed(joined, neurons_of(setting, seen, 2, more), side.twice)
-    squares = square_of_mean(setting, side, alone.overall(), joined.overall(), own)
-    empty, nodes = crowd.empty(setting.z), _nodes(crowd, law)
-    return (nodes * squares).sum(1), alone.on_by_block(empty / empty.sum(), nodes)
+        more = Sent(x, own + 2 * noise + 0.5, *rest)
+        joined = mixed(joined, neurons_of(setting, side, nodes, 2, more), side.twice)
+    squares = square_of_mean(setting, side, nodes, (alone.overall(), joined.overall()), own)
+    empty, share = crowd.empty(setting.z), nodes.share / len(mean)
+    found = _by_draw(nodes.share * squares, draw, len(mean))
+    return found, alone.on_by_block(empty / empty.sum(), share)
 
 
 def _active(
-    setting: Setting, before: Vectors, side: Side
+    setting: Setting, before: Vectors, side: Side, tied: Float[np.ndarray, " r"]
 ) -> tuple[
     Float[np.ndarray, " r"],
     Float[np.ndarray, " r"],
@@ -97,45 +106,36 @@ def _active(
     Float[np.ndarray, " 4"],
 ]:
     """Of an active circuit: E|delta x|^2, shrunk, sent, and how often its neurons are on."""
-    crowd, true = setting.crowd, COMPONENTS
-    share, seen = _nodes(crowd, side.law.sum(1)), _mean(side)
-    own = np.maximum(before.active - before.shrunk**2, 0)[:, None] / 2 + 0 * read_grid(crowd)
-    x = (1 + before.shrunk)[:, None] * true
+    crowd, true, nodes = setting.crowd, COMPONENTS, nodes_of(setting.crowd, side)
+    draw, draws = nodes.row, len(side.law)
+    own = (np.maximum(before.active - before.shrunk**2, 0) / 2)[draw]
+    x = (1 + before.shrunk)[draw, None] * true
     mine = crowd.meets * before.sent / crowd.S**2  # its own vector, on average, from each (6.26)
-    alone = neurons_of(setting, seen, 0, Sent(x, own, before.inactive, mine))
-    joined = neurons_of(setting, seen, 1, Sent(x, own + 0.5, before.inactive, mine))
+    rest = before.inactive[draw], mine[draw], tied[draw]
+    alone = joined = neurons_of(setting, side, nodes, 0, Sent(x, own, *rest))
+    if setting.z > 1:
+        joined = neurons_of(setting, side, nodes, 1, Sent(x, own + 0.5, *rest))
     if setting.z > 2:
-        more = Sent(x, own + 1, before.inactive, mine)
-        joined = mixed(joined, neurons_of(setting, seen, 2, more), side.twice)
+        more = Sent(x, own + 1, *rest)
+        joined = mixed(joined, neurons_of(setting, side, nodes, 2, more), side.twice)
     m = (side.taken.mean(1) @ np.arange(side.taken.shape[2]) / crowd.S).mean()
     free, shared = side.free.mean(0) * (1 - m), side.shared.mean(0) * m
     mean, square = (
-        np.tensordot(free, one, (0, 1)) + np.tensordot(shared, other, (0, 1))
+        np.einsum("nci,c->ni", one, free) + np.einsum("nci,c->ni", other, shared)
         for one, other in ((alone.mean, joined.mean), (alone.square, joined.square))
     )
-    error = np.zeros(len(own))
-    for i in range(ANGLES):
-        squares = square_of_mean(setting, side, alone.less(true, i), joined.less(true, i), own)
-        error = error + (share * squares).sum(1) / ANGLES
-    return (
-        error,
-        2 * (share * ((mean - true) * true).mean(2)).sum(1),
-        2 * (share * square.mean(2)).sum(1),
-        alone.on_by_block(free, share) + joined.on_by_block(shared, share),
-    )
+    errors = [
+        square_of_mean(setting, side, nodes, (alone.less(true, i), joined.less(true, i)), own)
+        for i in range(ANGLES)
+    ]
+    by_draw = [np.mean(errors, 0), 2 * ((mean - true) * true).mean(1), 2 * square.mean(1)]
+    share = nodes.share / draws
+    on = alone.on_by_block(free, share) + joined.on_by_block(shared, share)
+    return (*(_by_draw(nodes.share * x, draw, draws) for x in by_draw), on)
 
 
-def _mean(side: Side) -> Seen:
-    """What is seen on average over groups."""
-    weights, shifts = side.law.sum(2), np.stack([one.shift for one in side.seen])
-    X = [np.stack([one.X[j] for one in side.seen]) for j in range(3)]
-    return Seen(
-        [np.einsum("rm,mrcx->rcx", weights, x) for x in X], np.einsum("rm,mr->r", weights, shifts)
-    )
-
-
-def _nodes(crowd: Crowd, law: Float[np.ndarray, "... a"]) -> Float[np.ndarray, "... b"]:
-    """The law of read-outs on these, for fewer integrals."""
-    found = coarse(law[..., :-1], crowd.levels // 2)
-    found[..., -1] += law[..., -1]
-    return found
+def _by_draw(
+    of_node: Float[np.ndarray, " n"], draw: Int[np.ndarray, " n"], draws: int
+) -> Float[np.ndarray, " r"]:
+    """The sum over nodes of each draw."""
+    return np.bincount(draw, of_node, draws)
