@@ -1,4 +1,4 @@
-"""Density evolution: the law of the On-indicators, layer by layer (chapter 10).
+"""Density evolution: the law of the On-indicators, layer by layer (chapter 11).
 
 The On-indicators evolve alone: s_p = step(u_p), u = W_emb s. Seen from a position p that carries
 circuit t, with a_t the read-out of t's S positions in the layer before,

@@ -1,4 +1,4 @@
-"""Where density evolution is claimed to hold, and how far it may be off there (chapter 10)."""
+"""Where density evolution is claimed to hold, and how far it may be off there (chapter 11)."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from jaxtyping import Float
 from cisp import allocation
 from cisp.allocation import Table
 
-DOMAIN = {  # what density evolution is claimed for (chapter 10)
+DOMAIN = {  # what density evolution is claimed for (chapter 11)
     "D/d": (60, np.inf),
     "T": (100, np.inf),
     "the mean load T S d/D": (2, np.inf),
@@ -62,7 +62,7 @@ def off(
     to layer; more where active circuits use much of the
     width (`in_use`, z S d/D), a position has few circuits (`load`), or rows share more than one
     position (`together`). It was measured on
-    networks inside the domain, and tried on others (chapter 10).
+    networks inside the domain, and tried on others (chapter 11).
     """
     later = errors.layer.to_numpy() - 2
     kinds = list(zip(errors.quantity, errors.circuits, strict=True))

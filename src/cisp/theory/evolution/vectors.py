@@ -1,4 +1,4 @@
-"""The squared errors of rotating vectors, beside the law of the On-indicators (chapter 10).
+"""The squared errors of rotating vectors, beside the law of the On-indicators (chapter 11).
 
 A position's two vector neurons are ReLU(2u - 1 + V_i). V adds up the vectors that its circuits
 send, each turned by an angle of its own: Gaussian, but for the unit vector of an active circuit.
