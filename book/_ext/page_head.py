@@ -14,11 +14,11 @@ def describe(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     """Put title and first paragraph into the head; the first page's title names the book once."""
-    if page == app.config.root_doc:
-        context["docstitle"] = ""
     if doctree is None:
         return
     title = re.sub("<[^>]*>", "", context["title"])  # escaped already
+    if page == app.config.root_doc:  # its own title is the book's, which the theme adds
+        context["title"] = "Introduction"
     text = escape(first_paragraph(doctree))
     context["metatags"] += f"""
 <meta name="description" content="{text}">
