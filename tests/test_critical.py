@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import product
 from math import exp, log
 from pathlib import Path
 from types import ModuleType
@@ -74,8 +75,13 @@ def test_the_critical_exponent_is_that_of_a_network_without_end(S: int, L: int, 
     assert theory.derived_critical_exponent(S=S, L=L) == pytest.approx(slope, abs=0.002)
 
 
-@pytest.mark.parametrize("S", [4, 8, 12])
-@pytest.mark.parametrize("L", [3, 4, 5, 6])
+@pytest.mark.parametrize(("S", "L"), [(6, 8), (4, 10_000), (10**9, 4)])
+def test_an_exponent_that_would_take_for_ever_is_refused(S: int, L: int) -> None:
+    with pytest.raises(ValueError, match=rf"L={L} .* S={S} that \(2 S\)\^\(L-2\) is at most"):
+        theory.derived_critical_exponent(S=S, L=L)
+
+
+@pytest.mark.parametrize(("S", "L"), [*product((4, 8, 12), (3, 4, 5)), (4, 6), (8, 6)])
 def test_where_4_divides_S_the_exponent_is_a_fraction_that_falls_with_depth(S: int, L: int) -> None:
     h = S // 4 + 1
     above = Fraction(1, h * (h * (L - 2) + 1))

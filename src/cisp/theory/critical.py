@@ -1,11 +1,13 @@
 """How the critical number of circuits grows with the width, by powers of it (C12.1)."""
 
-from math import inf
+from math import inf, log
 
 import numpy as np
 from jaxtyping import Float
 
-from cisp.arguments import count
+from cisp.arguments import count, refuse
+
+EXTENTS = 70_000  # to which a neuron may be on: those of layer L-1 are looked at one by one
 
 
 def derived_critical_exponent(*, S: int, L: int) -> float:
@@ -26,6 +28,8 @@ def derived_critical_exponent(*, S: int, L: int) -> float:
     [1.6667, 1.6, 1.5714]
     """
     count("S", S), count("L", L, low=3)
+    if (L - 2) * log(2 * S) > log(EXTENTS):
+        refuse("L", L, f"so few at S={S} that (2 S)^(L-2) is at most {EXTENTS:,}")
     low, high = 0.0, 1.0
     while high - low > 1e-9:
         a = (low + high) / 2
