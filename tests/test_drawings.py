@@ -44,7 +44,6 @@ DRAWINGS: dict[str, Callable[[], HTML]] = {
     "entries": entries,
     "readout": lambda: drawings.readout(np.array([[1.0] * 6, [0, 0, 1, 0, 0, 0]])),
     "links": drawings.links,
-    "heard": lambda: drawings.heard(np.array([2, 1.5, 1]), np.array([1.0, 3, -1])),
     "strip": drawings.strip,
 }
 each = pytest.mark.parametrize("name", DRAWINGS)
@@ -179,12 +178,6 @@ def test_three_links_wake_the_neuron_that_two_leave_off() -> None:
         assert any(w.startswith(arrives) and w.endswith("on" if h == 3 else "off") for w in words)
     assert len(lines(root, stroke=FIRST)) == 2 + 3
     assert len(lines(root)) == 2 * 6
-
-
-def test_heard_are_the_weights_and_what_they_make_of_the_first_circuit() -> None:
-    words = [words.text for words in tree(DRAWINGS["heard"]()).iter("text")]
-    assert words[1:5] == ["+2", "+1.5", "+1", "blue active: 3.5"]
-    assert words[6:] == ["+1", "+3", "−1", "blue active: 4"]
 
 
 def test_the_strip_shows_the_neurons_that_are_on() -> None:

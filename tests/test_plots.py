@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
+from matplotlib.typing import ColorType
 
 from cisp import plots
 
@@ -127,9 +129,10 @@ def test_nothing_is_drawn_on_other_axes() -> None:
     assert not ax.spines["top"].get_visible()
 
 
-def lightness(color: tuple[float, float, float]) -> float:
+def lightness(color: ColorType) -> float:
     """CIE L* (0 black, 100 white) of an sRGB colour: how grey it prints."""
-    linear = np.where(np.array(color) <= 0.04045, 0, ((np.array(color) + 0.055) / 1.055) ** 2.4)
+    levels = np.array(to_rgb(color))
+    linear = np.where(levels <= 0.04045, 0, ((levels + 0.055) / 1.055) ** 2.4)
     return float(116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16)
 
 
@@ -138,12 +141,24 @@ def lightness(color: tuple[float, float, float]) -> float:
     [
         [plots.ACTIVE, plots.INACTIVE],
         [plots.ROTATION, plots.INDICATOR],
+        [*plots.ALLOCATION.values()],
         *(list(plots.shades(range(1, k + 1)).values()) for k in (2, 3, 4)),
     ],
 )
 def test_colours_of_one_figure_differ_without_their_hue(
-    colors: list[tuple[float, float, float]],
+    colors: list[ColorType],
 ) -> None:
     levels = np.sort([lightness(color) for color in colors])
     assert np.diff(levels).min() > 9  # a just noticeable difference is about 1
     assert levels.max() < 75  # visible on white
+
+
+def test_no_two_networks_share_a_colour_or_a_mark_and_no_allocation_looks_like_a_network() -> None:
+    colors, marks = zip(*plots.EMBEDDING.values(), strict=True)
+    assert len(set(marks)) == len(marks)
+    seen = [*colors, *plots.ALLOCATION.values()]
+    assert len({to_rgb(color) for color in seen}) == len(seen)
+    assert [plots.EMBEDDING[name][0] for name in ("post", "extrinsic")] == [
+        plots.POST,
+        plots.EXTRINSIC,
+    ]

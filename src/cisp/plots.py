@@ -20,7 +20,7 @@ EMBEDDING = {"post": (POST, "o"), "extrinsic": (EXTRINSIC, "s")}  # of a network
 EMBEDDING |= {"tuned": (PALETTE[4], "P"), "exact": (PALETTE[0], "D")}
 LAW = {"color": "black", "ls": "-", "lw": 1.2}  # what a law of the book says
 MEASURED = {"marker": "o", "ls": "", "ms": 4}  # what was measured
-ALLOCATION = {"prime steps": POST, "design": EXTRINSIC}
+ALLOCATION = {"prime steps": "#7a5230", "design": PALETTE[9]}  # dark brown, sky
 
 
 def use_style() -> None:

@@ -157,25 +157,6 @@ def links(network: cisp.Network | None = None) -> HTML:
     return drawing(parts, width=360, height=204, says=says)
 
 
-def heard(post: Float[np.ndarray, " 3"], extrinsic: Float[np.ndarray, " 3"]) -> HTML:
-    """What the middle of three positions hears: its row of W in either network."""
-    parts: list[str] = []
-    owners = ((FIRST,), (FIRST, SECOND), (SECOND,))
-    for middle, name, row in ((90, "the post’s", post), (270, "extrinsic", extrinsic)):
-        parts += [text(middle, 16, name), dot(middle, 40, FIRST, SECOND)]
-        for k, (weight, place) in enumerate(zip(row, (-1, 0, 1), strict=True)):
-            x = middle + 58 * place
-            color = (FIRST, INK, SECOND)[k]
-            parts += [line(x, 132, middle, 40, gap=10, color=color), dot(x, 132, *owners[k])]
-            parts.append(text(x, 160, _signed(weight, "+")))
-        parts.append(text(middle, 184, f"blue active: {row[0] + row[1]:g}"))
-    says = "Three positions send to the middle one: " + "; ".join(
-        f"{name}, weights {', '.join(f'{v:g}' for v in row)}"
-        for name, row in (("in the post’s network", post), ("in the extrinsic one", extrinsic))
-    )
-    return drawing(parts, width=360, height=192, says=says)
-
-
 def _owners(p: int, rows: Sequence[set[int]]) -> list[str]:
     """The colours of those of two circuits that sit on position p."""
     return [color for color, row in zip((FIRST, SECOND), rows, strict=True) if p in row]
