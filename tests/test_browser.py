@@ -418,6 +418,12 @@ def test_the_ledger_shows_the_rows_that_are_asked_for(browser: Browser, book: st
             assert rows.count() == count + 1
 
 
+def test_only_the_ledger_hides_rows(browser: Browser, book: str) -> None:
+    with opened(browser, f"{book}/book/26_watch_structure_form.html") as page:
+        assert page.locator("th", has_text="verdict").count() == 1
+        assert page.locator("tr[hidden]").count() == page.locator(".ledger-filter").count() == 0
+
+
 def test_without_a_script_the_ledger_is_whole(browser: Browser, book: str) -> None:
     stored = sum(len(entries(page)) for page in CHAPTERS)
     context = browser.new_context(java_script_enabled=False)

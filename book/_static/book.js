@@ -124,6 +124,7 @@ document.addEventListener('DOMContentLoaded', () => { // at the document: before
 
 // The ledger: a box of words and a box for each kind of verdict say which rows are shown.
 addEventListener('DOMContentLoaded', () => {
+  if (!/\/ledger(\.html)?$/.test(location.pathname)) return // other pages have verdicts too
   const head = table => [...(table.tHead?.rows[0].cells ?? [])].map(cell => cell.textContent.trim())
   const tables = every('.bd-article table').filter(table => head(table).includes('verdict'))
   if (!tables.length) return
