@@ -99,6 +99,7 @@ def recomputed(*_: object, **__: object) -> None:
         ("exponent", "exponent_predicted", 3),
         ("frontier_at_scale", "frontier_at_scale", 15 + 2),
         ("worst_directions", "worst_directions", 3 * 2 * 5),
+        ("held_out", "held_out", 812),  # 4 errors in each layer of 34 configurations
     ],
 )
 def test_the_kept_tables_are_of_this_code(
@@ -115,13 +116,13 @@ def test_the_kept_tables_are_of_this_code(
 
 def test_every_study_is_made_again_by_one_command(kept: ModuleType) -> None:
     every = importlib.import_module("cisp_book.studies.__main__").ALL
-    data = {path.stem for path in (BOOK / "data").glob("*.csv")}
+    data = {path.stem for path in (kept.DATA).glob("*.csv")}
     assert len(every) == len(data)
 
 
 def test_a_kept_prediction_is_what_the_code_gives(kept: ModuleType) -> None:
     fresh = cisp.density_evolution(T=300, D=1000, S=6, z=2, L=5).errors
-    stored = pd.read_csv(BOOK / "data" / "predicted.csv", comment="#")
+    stored = pd.read_csv(kept.DATA / "predicted.csv", comment="#")
     stored = stored.query("T == 300 and D == 1000 and z == 2")
     assert list(stored.circuits) == list(fresh.circuits)
     # six digits are stored; below 1e-9 there is rounding
@@ -132,11 +133,20 @@ def test_a_kept_sweep_is_what_the_code_gives(kept: ModuleType) -> None:
     cells = [{"T": 200, "D": 800, "S": 6, "z": 1, "seed": seed} for seed in range(16)]
     again = cisp.sweep(cells, samples=500, L=5, progress=False)
     fresh = again.groupby(["layer", "quantity", "circuits"]).mse.mean()
-    stored = pd.read_csv(BOOK / "data" / "figures_8_to_11.csv", comment="#")
+    stored = pd.read_csv(kept.DATA / "figures_8_to_11.csv", comment="#")
     stored = stored.query("T == 200 and D == 800 and z == 1")
     stored = stored.set_index(["layer", "quantity", "circuits"]).mse.reindex(fresh.index)
     big = fresh > 1e-9  # single precision leaves rounding in the exact cells
     assert stored[big].to_numpy() == pytest.approx(fresh[big].to_numpy(), rel=1e-3)
+
+
+def test_a_configuration_held_out_is_what_the_code_gives(kept: ModuleType) -> None:
+    page = importlib.import_module("cisp_book.studies.held_out")
+    fresh = page.one_held_out(23, networks=12, samples=500)
+    stored = page.held_out().query("T == 103")
+    assert len(stored) == len(fresh) == 5 * 4
+    for name in ("mse", "predicted", "off"):  # six digits are stored, of rounding below 1e-9 less
+        assert stored[name].to_numpy() == pytest.approx(fresh[name].to_numpy(), rel=1e-4, abs=1e-9)
 
 
 def test_a_table_is_made_again_when_its_parameters_or_its_code_change(
@@ -229,6 +239,7 @@ def test_parts_that_are_finished_are_not_made_again(
         ("chosen", "chosen_networks", "(1000, 900, 3, 1", "(1000, 900, 3, 2"),
         ("chosen", "critical_lines", '"random": cisp.random_subsets', '"random": None'),
         ("critical", "critical_lines", "(2, 0.6), (4, 0.6)", "(2, 0.6)"),
+        ("held_out", "held_out", "DRAWN, SEED = 34, 20261202", "DRAWN, SEED = 34, 20261203"),
         ("ablation", "ablations", "SEEN = 1e-3", "SEEN = 1e-4"),
         ("grid", "ablations", "800: (200, 300)", "800: (200,)"),
         ("frontier", "frontier", "STEP = 1500, range(3), 1.07", "STEP = 1500, range(3), 1.08"),
