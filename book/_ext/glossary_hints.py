@@ -10,6 +10,7 @@ from sphinx.application import Sphinx
 
 GLOSSARY = "book/glossary"
 Terms = dict[str, tuple[str, str]]
+COMMON = {"cell", "code", "dealing", "feature", "law", "meet", "side by side", "step"}  # too plain
 PLAIN = (nodes.reference, nodes.literal, nodes.math, nodes.caption, nodes.title, nodes.Admonition)
 
 
@@ -28,7 +29,7 @@ def link_first_uses(app: Sphinx, doctree: nodes.document, page: str) -> None:
     chapter = app.env.doc2path(page).endswith(".ipynb")
     if not chapter or GLOSSARY not in app.env.found_docs:
         return
-    left = terms(app)
+    left = {word: about for word, about in terms(app).items() if word not in COMMON}
     for text in list(doctree.findall(nodes.Text)):
         if _in(text, nodes.paragraph) and not _in(text, *PLAIN):
             _link(app, page, text, left)

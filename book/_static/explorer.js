@@ -314,7 +314,7 @@ function map({D}, {network, A, active}) {
       paint.fillStyle = colors[wanted ? 0 : 1]
       paint.fillRect(p * width, i * height + 0.5, Math.max(1, width - 0.3), height - 1)
     })
-    const text = `${counts[0]} asked for, ${counts[1]} not`
+    const text = `${counts[0]} of ${asked.size * d} asked for, ${counts[1]} not`
     canvas.ariaLabel = `Layer ${k + 1}, neurons on: ${text}`
     canvas.nextElementSibling.textContent = text
   })
