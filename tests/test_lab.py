@@ -83,7 +83,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
 @pytest.fixture(scope="module")
 def app(browser: Browser, lab: tuple[str, Path]) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     page.goto(f"{lab[0]}/lab?reset")
     page.wait_for_function("() => window.jupyterapp?.shell")
     page.wait_for_selector("#jp-main-dock-panel")

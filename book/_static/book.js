@@ -36,7 +36,7 @@ function hint(box) {
   if (box.scrollWidth > box.clientWidth) box.tabIndex = 0
   else box.removeAttribute('tabindex')
 }
-const scrolling = '.figure-box, .bd-article pre, .bd-article table, mjx-container[display], mjx-container.wide'
+const scrolling = '.figure-box, .bd-article pre, .bd-article table, div.math, mjx-container[display], mjx-container.wide'
 
 function fit() {
   fitFigures()
