@@ -50,7 +50,7 @@ CHECKS = {
     }""",
     "hint": """() => [...document.querySelectorAll('link[rel]')]
       .filter(e => /preconnect|dns-prefetch/.test(e.rel)).map(e => e.outerHTML)""",
-    "table": """() => [...document.querySelectorAll('main table')]  // numbers may be scrolled by key
+    "table": """() => [...document.querySelectorAll('main table')]  // of numbers: by key
       .filter(e => e.scrollWidth > e.clientWidth + 1)
       .filter(e => !e.matches('.dataframe[tabindex="0"]')).map(e => e.outerHTML)""",
     "axe": """() => violations([])""",

@@ -279,7 +279,7 @@ def hint_faults(browser: Browser, book: str) -> list[str]:
         for word, address, title in links:
             anchor = str(address).removeprefix("glossary.html#")
             meaning = page.locator(f"dt[id='{anchor}'] ~ dd").first
-            if not title or meaning.count() == 0 or meaning.inner_text() != title:
+            if not title or meaning.count() == 0 or " ".join(meaning.inner_text().split()) != title:
                 found.append(f"meaning: {word}")
         return found
 

@@ -37,7 +37,7 @@ class DensityEvolution:
     >>> table = cisp.prime_steps(T=100, n=100, S=4)
     >>> found = cisp.density_evolution(T=100, D=400, S=4, z=1, L=2, table=table)
     >>> found.errors.columns.tolist()
-    ['z', 'layer', 'quantity', 'circuits', 'mse']
+    ['z', 'layer', 'quantity', 'circuits', 'mse', 'off']
     """
 
     errors: pd.DataFrame
