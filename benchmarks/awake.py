@@ -25,6 +25,7 @@ from engine import peak
 
 import cisp
 import cisp.awake
+from cisp_book.studies.grid import PAIRS
 
 INPUTS, ROUNDS = 16_384, 15
 CHOSEN, COMPILED, ORDINARY = cisp.awake.WORTH, -1.0, np.inf  # from how much work on loops compiled
@@ -47,15 +48,6 @@ MILLION: list[Case] = [
     ("post", 1_000_000, 400_000, 6, 1),
     ("extrinsic", 1_000_000, 63_248, 14, 3),
 ]
-PAIRS = {  # of figures 8 to 11: D, then T
-    800: (200, 300),
-    1000: (200, 300, 400, 500),
-    1200: (200, 300, 400, 500, 600, 700),
-    1400: (200, 400, 600, 800, 1000),
-    1600: (300, 500, 700, 900, 1100, 1300),
-    1800: (300, 500, 700, 900, 1100, 1300, 1500, 1700),
-    2000: (200, 400, 600, 800, 1000, 1200, 1400, 1600, 1800, 2000),
-}
 
 
 def network(kind: str, T: int, D: int, S: int) -> cisp.Network:
