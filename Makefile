@@ -18,7 +18,7 @@ test: $(READY)  ## lint, types, import contracts, tests, every chapter against i
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 browser: $(READY)  ## the built book in Chromium: links, requests, formulas, contrast, phones
-	BROWSER=required $(BIN)/python -m pytest -n $(JOBS) --dist=worksteal tests/test_browser.py tests/test_explorer.py tests/test_lab.py
+	BROWSER=required $(BIN)/python -m pytest -n $(JOBS) --dist=worksteal tests/test_browser.py tests/test_explorer.py tests/test_widgets.py tests/test_lab.py
 
 pdf: book  ## the whole book as _build/book.pdf, printed by Chromium
 	PYTHONPATH=tests $(BIN)/python tools/pdf.py

@@ -26,7 +26,7 @@ ONLY_SPHINX = {
     "label": r"\$\$ \(eq-|^\([\w-]+\)=$",
     "macro": r"\\(?:ket|bra|braket|ReLU|E|R|operatorname)(?![a-zA-Z])",
 }
-COMMENT = r"<!--(?!index |explorer\.html)(.*?)-->"
+COMMENT = r"<!--(?!index |[\w-]+\.html--)(.*?)-->"
 LINK = r"\[([^\]]*)\]\((?!https?:)([\w./-]*)(?:#([\w-]+))?\)"
 KINDS = {"eq": r"\((.*)\)", "fig": r"Fig\. (.*)", "ex": r"[Ee]xercise (.*)"}
 

@@ -48,7 +48,8 @@ ASSEMBLE = """async () => {
   await Promise.all([...document.images].map(image => image.decode()))
 }"""
 UNPRINTED = (
-    ".explorer, script, style, .headerlink, .run-this-chapter, .prev-next-area, .toctree-wrapper"
+    ".explorer, .widget, script, style, .headerlink, .run-this-chapter, .prev-next-area, "
+    ".toctree-wrapper"
 )
 STYLE = """
 html, body { font-size: 10.5pt; background: white; }

@@ -31,7 +31,8 @@ ELSEWHERE = "_reached = getattr(__import__('builtins'), '_reached', int)"
 BYTES = 12 * 2**30  # address space of one run: a fault may ask for any array
 # Tests of pages, of files kept beside them, of the environment: not of the package.
 BESIDE = {"browser", "explorer", "pages", "kept", "book_map", "ledger", "errata", "contracts"}
-BESIDE |= {"run_ahead", "environment", "encodings", "cuda", "prints", "annotations", "inside"}
+BESIDE |= {"widgets", "run_ahead", "environment", "encodings", "cuda", "prints", "annotations"}
+BESIDE |= {"inside"}
 
 
 @dataclass(eq=False)

@@ -34,7 +34,7 @@ def note(app: Sphinx, doctree: nodes.document) -> None:
                 _enter(raw, f"({number})", found[1])
         elif found := re.fullmatch(r"<!--index (.+)-->", raw.astext().strip()):
             _enter(raw, found[1], "")
-        elif found := re.fullmatch(r"<!--([\w.]+\.html)-->", raw.astext().strip()):
+        elif found := re.fullmatch(r"<!--([\w.-]+\.html)-->", raw.astext().strip()):
             page = Path(app.confdir, "book", "_static", found[1]).read_text(encoding="utf-8")
             raw.replace_self(nodes.raw("", page, format="html"))
 
