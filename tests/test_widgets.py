@@ -147,7 +147,7 @@ def test_a_circuit_shows_whom_it_meets(browser: Browser, book: str) -> None:
         assert meetings.max() == 6
         rings = page.locator("#widget-allocation .ring")
         said = press(page, "allocation", "t", "ArrowRight")
-        assert said.startswith(f"Circuit 12 meets {shared[12]:.0f} of the other 27: on position")
+        assert said.startswith(f"Circuit 12 meets {shared[12]:.0f} of the other 27 (position ")
         assert rings.count() == shared[12]
         page.locator("#widget-allocation [data-t='27']").click()
         assert rings.count() == shared[27] != shared[12]

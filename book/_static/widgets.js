@@ -77,7 +77,8 @@ const widgets = (() => {
       from + (to - from) * (value - ticks[0][0]) / (ticks.at(-1)[0] - ticks[0][0])
     const x = scale(xs, left, right), y = scale(ys, low, top)
     const drawn = text('', 2, 12, yName) + text('middle', (left + right) / 2, height - 4, xName) +
-      ys.map(([v, words]) => line('grid', [left, y(v)], [right, y(v)]) + text('end', left - 5, y(v) + 4, words)).join('') +
+      ys.map(([v]) => line('grid', [left, y(v)], [right, y(v)])).join('') +
+      ys.map(([v, words]) => text('end', left - 5, y(v) + 4, words)).join('') +
       xs.map(([v, words]) => text('middle', x(v), low + 16, words)).join('')
     return {x, y, drawn}
   }
@@ -111,14 +112,14 @@ const widgets = (() => {
     const runs = Object.entries(steps).map(([name, step]) => [name, step, through(step, start, 5)])
     const pictures = runs.map(([name, step, values]) => {
       const {x, y, drawn} = axes(240, 250, marks, marks, 'before a layer', `after it, ${name}`)
-      const at = (a, b) => [x(a), y(b)]
+      const at = (a, b) => [x(a), y(Math.min(b, high))] // what runs away leaves the picture
       const curve = Array.from({length: 71}, (_, k) => low + k / 40).filter(a => step(a) <= high)
-      const pairs = values.slice(1).map((after, l) => [values[l], after])
-      const inside = pairs.filter(([before]) => before <= high) // what runs away leaves the picture
-      const stairs = inside.flatMap(([a, b]) => [at(a, Math.min(b, high)), at(Math.min(b, high), Math.min(b, high))])
-      return drawn + line('grid', at(low, low), at(high, high)) + line('thick', ...curve.map(a => at(a, step(a)))) +
-        line('second', at(start, low), ...stairs) + dot('first', ...at(start, low), 4) +
-        inside.filter(([, after]) => after <= high).map(pair => dot('second', ...at(...pair), 3)).join('')
+      const pairs = values.slice(1).map((after, l) => [values[l], after]).filter(([before]) => before <= high)
+      const stairs = pairs.flatMap(([a, b]) => [at(a, b), at(Math.min(b, high), b)])
+      const dots = pairs.filter(([, after]) => after <= high).map(pair => dot('second', ...at(...pair), 3))
+      return drawn + line('grid', at(low, low), at(high, high)) +
+        line('thick', ...curve.map(a => at(a, step(a)))) +
+        line('second', at(start, low), ...stairs) + dot('first', ...at(start, low), 4) + dots.join('')
     })
     const said = runs.map(([name, , values]) => `${name} ${values.slice(1).map(short).join(', ')}`)
     return [`From ${short(start)}, in layers 1 to 5: ${said.join('; ')}.`, ...pictures]
@@ -139,7 +140,8 @@ const widgets = (() => {
     const lines = rows.map((row, u) => {
       const kind = u === t ? 'first' : where.has(u) ? 'second' : 'plain'
       return `<g data-t="${u}"><rect x="0" y="${y(u) - 4}" width="360" height="8"/>` +
-        line(kind, [x(row[0]), y(u)], [x(row.at(-1)), y(u)]) + row.map(p => dot(kind, x(p), y(u), 2)).join('') +
+        line(kind, [x(row[0]), y(u)], [x(row.at(-1)), y(u)]) +
+        row.map(p => dot(kind, x(p), y(u), 2)).join('') +
         (where.has(u) ? dot('ring', x(where.get(u)), y(u), 4) : '') + '</g>'
     })
     const bars = counts.map((c, p) => {
@@ -148,9 +150,9 @@ const widgets = (() => {
         y="${foot - height}" width="${width}" height="${height}"/>`
     })
     document.querySelector('#widget-allocation svg').setAttribute('viewBox', `0 0 360 ${foot + 22}`)
-    const said = met.map(([p, others]) => `on position ${p} circuit${others.length > 1 ? 's' : ''} ${others.join(', ')}`)
+    const said = met.map(([p, others]) => `position ${p}: ${others.join(', ')}`).join('; ')
     return [
-      `Circuit ${t} meets ${where.size} of the other ${rows.length - 1}${said.length ? ': ' : ''}${said.join('; ')}. ` +
+      `Circuit ${t} meets ${where.size} of the other ${rows.length - 1}${said && ` (${said})`}. ` +
         `The load is ${Math.min(...counts)} to ${most}, on average ${(rows.length * S / n).toFixed(1)}.`,
       text('', 2, 12, 'circuits') + lines.join('') + text('', 2, foot - 56, 'load') + bars.join('') +
         text('end', 24, foot - 40, most) + text('end', 24, foot, 0) +
@@ -165,20 +167,24 @@ const widgets = (() => {
       const rows = primeSteps(n, S).slice(0, T)
       deals.set(T, heard(draw(T, T, generator(0)).map(t => rows[t]), rows, n))
     }
-    const pairs = deals.get(T), best = balanced(pairs), total = T * (T - 1), most = Math.max(...pairs) / total
+    const pairs = deals.get(T), best = balanced(pairs)
+    const shares = pairs.map(times => times / (T * (T - 1))), most = Math.max(...shares)
     const plus = k => k / S / S, minus = k => -chi * (S * S - k) / S
     const humps = {'second wide': plus, 'first wide': minus, thin: k => plus(k) + minus(k)}
     const tops = [[0, '0'], [most, most.toFixed(2)]]
-    const {x, y, drawn} = axes(360, 250, ticks(-1, -0.5, 0, 0.5, 1), tops, 'what one circuit hears of another', 'share of pairs')
+    const names = ['what one circuit hears of another', 'share of pairs']
+    const {x, y, drawn} = axes(360, 250, ticks(-1, -0.5, 0, 0.5, 1), tops, ...names)
     const lines = Object.entries(humps).map(([kind, value]) => {
       const middle = x(mean(pairs, value))
-      const points = pairs.flatMap((times, k) => (times ? [[x(value(k)), y(times / total)]] : []))
-      return line(kind, ...points) + (kind === 'thin' ? points.map(point => dot('', ...point, 2)).join('') : '') +
+      const points = shares.flatMap((share, k) => (share ? [[x(value(k)), y(share)]] : []))
+      const dots = kind === 'thin' ? points.map(point => dot('', ...point, 2)) : []
+      return line(kind, ...points) + dots.join('') +
         line(`${kind.split(' ')[0]} dashed`, [middle, y(0)], [middle, y(most)])
     })
     const along = value => x(0) + (x(1) - x(0)) * (value / 0.075 - 1)
-    const scale = text('', 2, 276, 'χ') + line('grid', [along(0), 272], [along(0.15), 272]) + dot('', along(chi), 272, 5) +
-      line('thick', [along(best), 264], [along(best), 280]) + text('middle', along(best), 294, `balanced: ${best.toFixed(4)}`)
+    const scale = text('', 2, 276, 'χ') + line('grid', [along(0), 272], [along(0.15), 272]) +
+      line('thick', [along(best), 264], [along(best), 280]) + dot('', along(chi), 272, 5) +
+      text('middle', along(best), 294, `balanced: ${best.toFixed(4)}`)
     const [right, left, both] = Object.values(humps).map(value => short(mean(pairs, value)))
     return [
       `On average ${right} through entries 1/S and ${left} through entries −χ, together ${both}. ` +
@@ -194,19 +200,22 @@ const widgets = (() => {
     const names = [[0.5, ''], [1, 1], [2, 2], [3, 3], [4, 4], [4.5, '']]
     const {x, y, drawn} = axes(360, 280, names, powers, 'layer', 'mean squared error of active vectors')
     const marks = layers.map(([post, evolved, measured, spread], k) => {
-      const [left, middle, right] = [-10, 0, 10].map(shift => x(k + 1) + shift), at = value => y(Math.log10(value))
+      const [left, middle, right] = [-10, 0, 10].map(shift => x(k + 1) + shift)
+      const at = value => y(Math.log10(value))
       return line('second', [left - 4, at(post) - 4], [left + 4, at(post) + 4]) +
         line('second', [left - 4, at(post) + 4], [left + 4, at(post) - 4]) +
         line('thick', [middle - 5, at(evolved)], [middle + 5, at(evolved)]) +
         line('thick', [middle, at(evolved) - 5], [middle, at(evolved) + 5]) +
-        line('first', [right, at(measured - spread)], [right, at(measured + spread)]) + dot('first', right, at(measured), 3.5)
+        line('first', [right, at(measured - spread)], [right, at(measured + spread)]) +
+        dot('first', right, at(measured), 3.5)
     })
-    const guess = line('dashed', [x(0.5), y(0)], [x(4.5), y(0)]) + text('', x(0.5), y(0) - 4, 'always guessing 0')
+    const guess = line('dashed', [x(0.5), y(0)], [x(4.5), y(0)])
+    const guesses = text('', x(0.5), y(0) - 4, 'always guessing 0')
     const [post, evolved, measured, spread] = layers[3], times = value => (measured / value).toPrecision(2)
     return [
-      `${T} circuits, layer 4: measured ${measured}, with a spread of ${+spread.toPrecision(2)}; that is ${times(post)} ` +
-        `times the post's ${post} and ${times(evolved)} times density evolution's ${evolved}.`,
-      drawn + guess + marks.join(''),
+      `${T} circuits, layer 4: measured ${measured}, with a spread of ${+spread.toPrecision(2)}; that is ` +
+        `${times(post)} times the post's ${post} and ${times(evolved)} times density evolution's ${evolved}.`,
+      drawn + guess + guesses + marks.join(''),
     ]
   })
 
