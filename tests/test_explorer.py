@@ -99,12 +99,15 @@ def test_activations_chi_and_estimates_are_those_of_cisp(
 
 @pytest.mark.parametrize("kind", ["post", "extrinsic"])
 def test_what_arrives_at_a_neuron_is_what_the_weights_of_cisp_bring(page: Page, kind: str) -> None:
-    network = built(kind, T=80, D=400, S=6)
-    active, a0 = network.sample(batch=1, z=2, rng=0)
+    network = built(kind, T=170, D=600, S=6)
+    active, a0 = network.sample(batch=1, z=3, rng=0)
     A, n = network(network.embed(a0, active))[:, 0].flatten(1), network.n
     own = network.tables[:, active[0, 0], 0].tolist()  # a position of an active circuit, by layer
     neurons = [
-        (layer, i, q) for layer in range(1, 6) for i in range(4) for q in (0, 50, own[layer - 1])
+        (layer, i, q)
+        for layer in range(1, 6)
+        for i in range(4)
+        for q in (0, 30, 60, own[layer - 1])
     ]
     found = page.evaluate(
         f"""({{kind, theta, tables, n, active, a0, neurons}}) => {{
@@ -335,14 +338,15 @@ def test_a_click_on_a_neuron_shows_its_links_and_what_arrives(explorer: Page) ->
     hint = explorer.text_content("#explorer-neuron") or ""
     assert hint.startswith("Click a neuron")
     explorer.evaluate(f"{{ window.old = ({PICTURES})() }}")
-    # A stray in layer 3, and a pixel beside it.
+    # A stray in layer 3 with nothing near it that is on, and a place beside it.
     layer, i, q, x, y = explorer.evaluate(
         """() => {
-          const {A, network: {n}} = result
-          const q = A[3].findIndex((a, q) => a > ON && !isAsked({l: 3, q}))
+          const {network: {n}} = result, on = q => isOn({l: 3, i: 0, q})
+          const q = [...Array(n).keys()].slice(5, -5).find(q => on(q) && !isAsked({l: 3, q})
+            && ![-4, -3, -2, -1, 1, 2, 3, 4].some(step => on(q + step)))
           const {left, top, width, height} = strips[2].getBoundingClientRect()
           scrollTo(0, top + scrollY - 300)
-          return [3, 0, q, (q + 0.5) / n * width + 1, BAND + (height - BAND) / 8]
+          return [3, 0, q, (q + 0.5) / n * width + 2, BAND + (height - BAND) / 8]
         }"""
     )
     explorer.click("#explorer-map canvas >> nth=2", position={"x": x, "y": y})
