@@ -309,6 +309,7 @@ def test_the_switch_takes_the_seizure_away_and_the_address_keeps_it(explorer: Pa
         assert [row[1] for row in table] == [0] * 5
         assert all(23 < row[2] <= 24 for row in table)
         assert [on_the_map(explorer, layer)[2] for layer in range(1, 6)] == [0] * 5
+    explorer.wait_for_url("**T=557&S=6&z=1&seed=0&network=extrinsic")
     address = explorer.url.replace("z=1", "z=2")
     explorer.goto(address)
     explorer.wait_for_function("get('z').value === '2'")
