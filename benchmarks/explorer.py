@@ -33,8 +33,8 @@ MOVE = """([D, seconds]) => new Promise(done => {
   }
   requestAnimationFrame(frame)
 })"""
-COST = """([D, times]) => {
-  const setting = allowed({...SETTINGS.seizure, D, T: Infinity, seed: 0})
+COST = """([D, network, times]) => {
+  const setting = allowed({...SETTINGS.seizure, D, T: Infinity, seed: 0, network})
   const start = performance.now()
   for (let seed = 0; seed < times; seed++) update({...setting, seed})
   return [setting.T, (performance.now() - start) / times]
@@ -56,9 +56,11 @@ def explorer(browser: Browser, address: str) -> None:
     """Print how often a second the explorer can follow a slider."""
     with opened(browser, f"{address}/book/explorer.html") as page:
         for D in (400, 1000, 1600):
-            T, cost = page.evaluate(COST, [D, 30])
+            for network in ("extrinsic", "post"):
+                T, cost = page.evaluate(COST, [D, network, 30])
+                print(f"{network}, D = {D}, T = {T}: {cost:.1f} ms an update")
             rate = page.evaluate(MOVE, [D, 4])
-            print(f"D = {D}, T = {T}: {cost:.1f} ms an update, {rate:.0f} updates a second")
+            print(f"post, D = {D}, T = {T}: {rate:.0f} updates a second")
 
 
 if __name__ == "__main__":
