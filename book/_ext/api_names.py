@@ -14,7 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 
 AUTOMODULE = re.compile(r"automodule:: ([\w.]+)\n((?: *:.*\n)*)")
 ROOMS = ("cisp", "cisp.theory", "cisp.testbed")
-MEMBERS = property | FunctionType | classmethod | staticmethod
+MEMBERS = (property, FunctionType, classmethod, staticmethod)
 
 
 def documented(page: Path) -> dict[str, list[str]]:
