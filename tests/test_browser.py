@@ -236,12 +236,28 @@ def test_the_search_finds_a_symbol(browser: Browser, book: str) -> None:
 
 @pytest.mark.usefixtures("book")
 def test_docstrings_are_whole_paragraphs_and_what_belongs_together_stays_on_a_line() -> None:
-    api = (BOOK / "book/api.html").read_text(encoding="utf-8")
-    assert "uncorrelated weights, is only reported: it need not hold" in api
-    assert "&lt;factory&gt;" not in api
+    api = [path.read_text(encoding="utf-8") for path in sorted(BOOK.glob("book/api_*.html"))]
+    assert sum("uncorrelated weights, is only reported: it need not hold" in page for page in api)
+    assert not any("&lt;factory&gt;" in page for page in api)
     readout = (BOOK / "book/05_readout.html").read_text(encoding="utf-8")
     assert "D\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1000" in readout
     assert '<span class="whole">(<span class="math' in readout
+
+
+@pytest.mark.usefixtures("book")
+def test_the_pages_of_the_package_hold_the_names_that_its_first_page_lists(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(TABLE.parent / "_ext")
+    documented = import_module("api_names").documented
+    found = {f"book/{page.stem}.html": documented(page) for page in TABLE.parent.glob("api_*.md")}
+    first = (BOOK / "book/api.html").read_text(encoding="utf-8")
+    for page, names in found.items():
+        text = (BOOK / page).read_text(encoding="utf-8")
+        held = [*names, *(f"{name}.{member}" for name, own in names.items() for member in own)]
+        entries = re.findall(r'<dt class="sig[^>]* id="(cisp[\w.]+)"', text)
+        assert sorted(entries) == sorted(held)
+        assert [name for name in names if f'href="{Path(page).name}#{name}"' not in first] == []
 
 
 def test_a_chapter_can_be_downloaded_and_says_how_to_run_it(browser: Browser, book: str) -> None:

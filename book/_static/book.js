@@ -52,6 +52,12 @@ addEventListener('load', () => {
 })
 addEventListener('scroll', ({target}) => { if (target.matches?.(scrolling)) hint(target) }, true)
 
+// What unfolds the parts of a page in the sidebar is named after the page.
+addEventListener('load', () => {
+  for (const toggle of every('.bd-links summary'))
+    toggle.ariaLabel = `Parts of “${toggle.closest('li').querySelector('a').textContent}”`
+})
+
 // The meaning of a term, which the mouse sees as the link's title, for the keyboard and for fingers:
 // there the first tap shows it, and the second follows the link.
 function tell(term) {

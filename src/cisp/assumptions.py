@@ -23,6 +23,9 @@ class Finding:
 
     `margin` is the number that `measure` describes. `circuit` and `layer` name the worst one, None
     where the assumption is about all of them together.
+
+    >>> print(Finding("1", True, 0.083, "active circuits per position, z d/D"))
+    assumption 1     holds: active circuits per position, z d/D = 0.083
     """
 
     assumption: str
@@ -70,7 +73,13 @@ def check_assumptions(circuits: SmallCircuits, *, D: int, z: int) -> list[Findin
 
 
 def few_are_active(circuits: SmallCircuits, *, D: int, z: int) -> Finding:
-    """Assumption 1: z << D/d. Reports z d/D and takes "much less" to mean at most a tenth."""
+    """Assumption 1: z << D/d. Reports z d/D and takes "much less" to mean at most a tenth.
+
+    >>> import cisp
+    >>> found = few_are_active(cisp.conditional_rotations(T=6), D=48, z=3)
+    >>> found.holds, round(found.margin, 3)
+    (False, 0.25)
+    """
     instance("circuits", circuits, SmallCircuits)
     share = count("z", z) * circuits.d / count("D", D)
     return Finding("1", share <= 0.1, share, "active circuits per position, z d/D")
@@ -80,6 +89,11 @@ def inactive_ignore_noise(circuits: SmallCircuits) -> Finding:
     """Assumption 2 (5.9): the largest eps such that |da| <= eps gives ReLU(w da + b) = 0.
 
     Neuron i stays off for all such da exactly if eps |w_i| <= -b_i, with w_i its row of weights.
+
+    >>> import cisp
+    >>> found = inactive_ignore_noise(cisp.conditional_rotations(T=6))
+    >>> found.holds, round(found.margin, 3)
+    (True, 0.177)
     """
     instance("circuits", circuits, SmallCircuits)
     w, b, first = _noisy(circuits)
@@ -96,6 +110,11 @@ def inactive_stay_zero(circuits: SmallCircuits) -> Finding:
     """Assumption 3: an inactive circuit has all activations 0. Its margin is the least of -b.
 
     From a = 0 the next activations are ReLU(b), which is 0 exactly if no bias is positive.
+
+    >>> import cisp
+    >>> found = inactive_stay_zero(cisp.conditional_rotations(T=6))
+    >>> found.holds, round(found.margin, 3)
+    (True, 0.5)
     """
     instance("circuits", circuits, SmallCircuits)
     margin = float(0 - circuits.b.max())  # no minus before a 0
@@ -109,6 +128,10 @@ def biases_agree(b: Float[Tensor, "*layers t d"]) -> Finding:
 
     Takes a bias for each circuit, as circuits come before they are made to agree; `SmallCircuits`
     holds one for all and so always passes. Biases of one sign can be made to agree by rescaling.
+
+    >>> found = biases_agree(torch.tensor([[-1.0, -1], [-1, -2]]))  # of two circuits
+    >>> found.holds, found.margin, found.circuit
+    (False, 1.0, 1)
     """
     check_tensor("b", b, None, None)
     if b.ndim not in (2, 3):
@@ -127,6 +150,11 @@ def noise_is_not_amplified(circuits: SmallCircuits, *, keep_indicator: bool) -> 
     considered that the "indicator" read-out does not see: of neurons that it does not read, or, if
     it reads all, those that it maps to 0. The post compares errors relative to |a|, which changes
     from layer to layer (for the rotations by up to a factor of 1.77); these are absolute.
+
+    >>> import cisp
+    >>> circuits = cisp.conditional_rotations(T=6)
+    >>> [noise_is_not_amplified(circuits, keep_indicator=keep).holds for keep in (True, False)]
+    [True, False]
     """
     instance("circuits", circuits, SmallCircuits)
     w, b, first = _noisy(circuits)
@@ -157,6 +185,11 @@ def weights_are_uncorrelated(circuits: SmallCircuits) -> Finding:
     For independent entries of mean 0 the average over the T (T-1) / 2 pairs has a standard error of
     at most sqrt(2 / (T (T-1))); up to three of these count as chance. Names the circuit most
     correlated with the others.
+
+    >>> import cisp
+    >>> found = weights_are_uncorrelated(cisp.conditional_rotations(T=6))
+    >>> found.holds, round(found.margin, 2)
+    (False, 0.81)
     """
     instance("circuits", circuits, SmallCircuits)
     T, others = circuits.T, max(circuits.T - 1, 1)  # a single circuit has nothing to correlate with
@@ -178,6 +211,14 @@ def leaks_are_silenced(circuits: SmallCircuits) -> Finding:
     A position outside v hears at most S - 1 circuits that meet v, at 1/(S-1) of this each, where
     two groups of a table do not meet twice (a transversal design of at most q^2 circuits). So up to
     1 it is silent in any such network; above, `superpose_extrinsic` looks at the one at hand.
+
+    >>> import cisp
+    >>> for bias in (1, 2, 3):
+    ...     found = leaks_are_silenced(cisp.conditional_rotations(T=6, bias=bias))
+    ...     print(bias, found.holds, round(found.margin, 2))
+    1 False 1.25
+    2 True 0.63
+    3 True 0.42
     """
     instance("circuits", circuits, SmallCircuits)
     known = affine_states(circuits)

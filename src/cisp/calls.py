@@ -35,6 +35,14 @@ def with_calls(
 
     network: one of `superpose_exact` for z = 2. Raises ValueError for another, for circuits that it
     does not have, a layer that is not between the first and the last, or a start above M / 2.
+
+    >>> import cisp
+    >>> network = cisp.superpose_exact(cisp.conditional_rotations(T=4), D=60, z=2, L=3)
+    >>> model = with_calls(network, torch.tensor([[0, 1]]), layer=2, start=torch.ones(2))
+    >>> a0 = network.circuits.sample_inputs(batch=1, z=1)
+    >>> A = model(network.embed(a0, torch.tensor([[0]])).flatten(1))  # circuit 0 alone is on
+    >>> cisp.estimates(network, A, layer=3)["indicator"].flatten().round().tolist()
+    [1.0, 1.0, 0.0, 0.0]
     """
     instance("network", network, Network)
     n, d, S = network.n, network.d, network.S

@@ -72,11 +72,23 @@ class Channels(nn.Module):
         _derive(self)
 
     def facts(self, layer: int) -> Facts:
-        """What a layer needs beside weights: the table, counts, and how many neurons are flags."""
+        """What a layer needs beside weights: the table, counts, and how many neurons are flags.
+
+        >>> import cisp
+        >>> network = cisp.superpose_exact(cisp.conditional_rotations(T=4), D=60, z=2, L=2)
+        >>> table, counts, first = network.wiring.facts(2)
+        >>> tuple(table.shape), tuple(counts.shape), first
+        ((4, 3), (2, 5), 1)
+        """
         return self.tables[0], self.counts[layer - 1], self.flags.shape[1]
 
     def check(self, circuits: SmallCircuits, w_mean: Float[Tensor, "L d d"]) -> None:
-        """Raise ValueError unless w_t = w_mean + sum_c (E_c v_t + counts_c e_0^T), from layer 2."""
+        """Raise ValueError unless w_t = w_mean + sum_c (E_c v_t + counts_c e_0^T), from layer 2.
+
+        >>> import cisp
+        >>> network = cisp.superpose_exact(cisp.conditional_rotations(T=4), D=60, z=2, L=2)
+        >>> network.wiring.check(network.circuits, network.w_mean)  # they fit: nothing is raised
+        """
         first = self.flags.shape[1]
         for layer in range(2, circuits.L + 1):
             own = circuits.at(layer)[0] - w_mean[layer - 1]
@@ -97,6 +109,13 @@ class Channels(nn.Module):
         """S times each circuit's state at the first of its positions that it has for itself.
 
         A circuit is on if all its positions are; else, or where it shares all, 0. Not linear.
+
+        >>> import cisp
+        >>> network = cisp.superpose_exact(cisp.conditional_rotations(T=4), D=60, z=2, L=2)
+        >>> active, a0 = network.sample(batch=5, z=2)
+        >>> A = network(network.embed(a0, active))[2].permute(2, 1, 0)
+        >>> tuple(network.wiring.read(A, A, layer=2).shape)
+        (4, 5, 5)
         """
         table, first, S = self.tables[0], self.flags.shape[1], self.tables.shape[2]
         on = A[:, 0] > HALF

@@ -116,30 +116,54 @@ class SmallCircuits:
 
     @property
     def w_mean(self) -> Float[Tensor, "*layers d d"]:
-        """The sample mean w-bar of the weights over the T circuits (5.18)."""
+        """The sample mean w-bar of the weights over the T circuits (5.18).
+
+        >>> SmallCircuits(w=torch.tensor([[[1.0]], [[3.0]]]), b=torch.zeros(1)).w_mean.tolist()
+        [[2.0]]
+        """
         return self.w.mean(-3)
 
     @property
     def delta_w(self) -> Float[Tensor, "*layers t d d"]:
-        """The differences Delta w_t = w_t - w-bar (5.19)."""
+        """The differences Delta w_t = w_t - w-bar (5.19).
+
+        >>> SmallCircuits(w=torch.tensor([[[1.0]], [[3.0]]]), b=torch.zeros(1)).delta_w.tolist()
+        [[[-1.0]], [[1.0]]]
+        """
         return self.w - self.w_mean.unsqueeze(-3)
 
     def at(self, layer: int) -> tuple[Float[Tensor, "t d d"], Float[Tensor, " d"]]:
-        """The weights w^l and the bias b^l of layer 1..L."""
+        """The weights w^l and the bias b^l of layer 1..L.
+
+        >>> circuits = SmallCircuits(w=torch.ones(3, 2, 4, 4), b=torch.zeros(4))
+        >>> w, b = circuits.at(layer=3)
+        >>> tuple(w.shape), tuple(b.shape)
+        ((2, 4, 4), (4,))
+        """
         row = count("layer", layer, high=self.L) - 1
         return self.w if self.w.ndim == 3 else self.w[row], self.b if self.b.ndim == 1 else self.b[
             row
         ]
 
     def to(self, target: torch.dtype | torch.device | str) -> "SmallCircuits":
-        """The same circuits in another floating dtype or on another device."""
+        """The same circuits in another floating dtype or on another device.
+
+        >>> import cisp
+        >>> cisp.conditional_rotations(T=4).to(torch.float64)
+        SmallCircuits(T=4, d=4, L=5, read-outs: indicator (1), rotation (2), float64)
+        """
         target = placed(target)
         moved = {k: v.to(target) for k, v in vars(self).items() if isinstance(v, Tensor)}
         readouts = {k: m.to(target) for k, m in self.readouts.items()}
         return replace(self, readouts=readouts, **moved)  # type: ignore[arg-type]  # all tensors
 
     def with_layers(self, L: int) -> "SmallCircuits":
-        """The circuits run for L layers; raises if their weights or biases end earlier."""
+        """The circuits run for L layers; raises if their weights or biases end earlier.
+
+        >>> import cisp
+        >>> cisp.conditional_rotations(T=4).with_layers(3)
+        SmallCircuits(T=4, d=4, L=3, read-outs: indicator (1), rotation (2), float32)
+        """
         fixed = self.w.ndim == 3 and self.b.ndim == 1
         count("L", L, high=DEEPEST if fixed else self.L)
         if fixed:
@@ -156,6 +180,12 @@ class SmallCircuits:
 
         Where circuits have read-outs of their own, a is (*any, T, d), one row for each circuit, or
         (*any, batch, z, d) with the `active` circuits that it is of.
+
+        >>> import cisp
+        >>> circuits = cisp.conditional_rotations(T=4)
+        >>> a = torch.tensor([1.5, 0.5, 2.0, 1.0])  # on, and x + 1
+        >>> {name: x.tolist() for name, x in circuits.quantities(a).items()}
+        {'indicator': [1.0], 'rotation': [1.0, 0.0]}
         """
         shapes.check_tensor("a", a, None, self.w.dtype, of="the circuits' ")
         if a.shape[-1:] != (self.d,):
@@ -170,6 +200,11 @@ class SmallCircuits:
         """Inputs a^0 of z active circuits, drawn as the class says (for rotations 5.4, |x| = 1).
 
         active: which circuits they are for, needed where these have inputs of their own.
+
+        >>> import cisp
+        >>> a0 = cisp.conditional_rotations(T=4).sample_inputs(batch=5, z=2, rng=0)
+        >>> tuple(a0.shape)
+        (5, 2, 4)
         """
         count("batch", batch), count("z", z, high=self.T)
         room("batch", batch, 4 * batch * z * self.d)
@@ -185,7 +220,15 @@ class SmallCircuits:
     def run(
         self, a0: Float[Tensor, "batch z d"], active: Int[Tensor, "batch z"]
     ) -> Float[Tensor, "layers batch z d"]:
-        """Activations a^0..a^L of the active circuits, each run alone: the oracle (5.1)."""
+        """Activations a^0..a^L of the active circuits, each run alone: the oracle (5.1).
+
+        >>> import cisp
+        >>> quarter = cisp.conditional_rotations(theta=[torch.pi / 2], dtype=torch.float64)
+        >>> a0 = torch.tensor([[[1.5, 0.5, 2.0, 1.0]]]).double()  # on, with x = (1, 0)
+        >>> a = quarter.run(a0, torch.tensor([[0]]))
+        >>> quarter.quantities(a)["rotation"][:, 0, 0].round().int().tolist()
+        [[1, 0], [0, 1], [-1, 0], [0, -1], [1, 0], [0, 1]]
+        """
         shapes.check_inputs(a0, active, T=self.T, d=self.d, dtype=self.w.dtype)
         a = [a0]
         for layer in range(1, self.L + 1):
@@ -204,7 +247,14 @@ class SmallCircuits:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "SmallCircuits":
-        """The circuits written by `save`, bit for bit. Raises ValueError for any other file."""
+        """The circuits written by `save`, bit for bit. Raises ValueError for any other file.
+
+        >>> import cisp, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     cisp.conditional_rotations(T=4).save(f"{folder}/four.safetensors")
+        ...     SmallCircuits.load(f"{folder}/four.safetensors")
+        SmallCircuits(T=4, d=4, L=5, read-outs: indicator (1), rotation (2), float32)
+        """
         tensors, about = read(path, {FORMAT: ()}, what="circuits", size="L")
         with refused(path, "circuits"):
             circuits = circuits_of(tensors, about["readouts"], about["L"])

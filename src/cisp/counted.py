@@ -25,6 +25,11 @@ class WhileOn:
     mean, map: the law of inputs of the state, as in `SmallCircuits`. gate: which of the circuits'
     neurons hold the indicator. readouts: for each quantity
     what it takes of the indicator (k, 1) and of the state (k, d'), or (T, k, 1) and (T, k, d').
+
+    >>> import cisp
+    >>> on = while_on(cisp.conditional_rotations(T=4))
+    >>> {name: tuple(m.shape) for name, m in on.readouts.items()}
+    {'indicator': (1, 3), 'rotation': (2, 3)}
     """
 
     V: Float[Tensor, "L T m m"]
@@ -40,6 +45,11 @@ def while_on(circuits: SmallCircuits) -> WhileOn:
 
     Raises ValueError if there is no read-out "indicator", if its neurons are all there are, or if
     they do not hold the same constants in all circuits and in all layers.
+
+    >>> import cisp
+    >>> on = while_on(cisp.conditional_rotations(T=4))
+    >>> on.gate.tolist(), tuple(on.V.shape)
+    ([True, True, False, False], (5, 4, 2, 2))
     """
     if "indicator" not in circuits.readouts:
         raise ValueError(
@@ -103,6 +113,10 @@ def least_M(circuits: SmallCircuits, *, z: int) -> float:
 
     Where within the law of inputs no ReLU cuts, as in rotations, these are taken over the states
     that occur; else over boxes that hold them, which grow with depth.
+
+    >>> import cisp
+    >>> [round(least_M(cisp.conditional_rotations(T=4), z=z), 2) for z in (2, 3)]
+    [8.44, 6.0]
     """
     exact = affine_states(circuits)
     states, affine = (boxes(circuits), False) if exact is None else (exact, True)
@@ -126,6 +140,11 @@ def counted(circuits: SmallCircuits, M: float) -> Counted:
     With K_c the count heard in channel c and Y_c what is heard of V a + c,
 
         k <- k,   h_1 <- ReLU(Y_1 + M (k - K_1)),   h_2 <- ReLU(Y_2 + M K_1 - 2 M).
+
+    >>> import cisp
+    >>> form, w_mean, counts, flags = counted(cisp.conditional_rotations(T=4), M=12.0)
+    >>> form
+    SmallCircuits(T=4, d=5, L=5, read-outs: indicator (1), rotation (2), float32)
     """
     on = while_on(circuits)
     L, T, m = on.c.shape
@@ -157,6 +176,11 @@ def planned(circuits: SmallCircuits, M: float, z: int) -> Counted:
     f_c = 1 where k = K_c = 1, else 0: channel c is clean. e_c = f_c - sum_{c' < c} f_c', so that
     g_c = 1 for the first clean channel alone. Layer 2 computes nothing, layer l > 2 is the
     circuits' layer l - 1.
+
+    >>> import cisp
+    >>> form, w_mean, counts, flags = planned(cisp.conditional_rotations(T=4), M=12.0, z=3)
+    >>> form
+    SmallCircuits(T=4, d=10, L=6, read-outs: indicator (1), rotation (2), float32)
     """
     on = while_on(circuits)
     L, T, m = on.c.shape[0] + 1, *on.c.shape[1:]

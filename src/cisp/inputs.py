@@ -18,7 +18,14 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 @dataclass(frozen=True)
 class Renumbered:
-    """A function that draws inputs, for some of the circuits that it knows."""
+    """A function that draws inputs, for some of the circuits that it knows.
+
+    >>> def numbers(batch, z, active, rng):  # each circuit is given its number
+    ...     return active.unsqueeze(-1).float()
+    >>> some = Renumbered(numbers, kept=torch.tensor([5, 7]))
+    >>> some(1, 2, torch.tensor([[1, 0]]), np.random.default_rng(0)).flatten().tolist()
+    [7.0, 5.0]
+    """
 
     inputs: Callable[..., Tensor]
     kept: Tensor
@@ -45,7 +52,12 @@ class _Mapped:
 def mapped(
     inputs: Inputs | None, offset: Float[Tensor, " d"], matrix: Float[Tensor, "d k"]
 ) -> Inputs | None:
-    """The inputs offset + matrix x, for inputs x."""
+    """The inputs offset + matrix x, for inputs x.
+
+    >>> offset, matrix = torch.ones(2), torch.tensor([[1.0], [10.0]])
+    >>> mapped(torch.tensor([[2.0], [3.0]]), offset, matrix).tolist()
+    [[3.0, 21.0], [4.0, 31.0]]
+    """
     if isinstance(inputs, Tensor):
         return offset + inputs @ matrix.T
     return inputs and _Mapped(inputs, offset, matrix)
@@ -59,7 +71,12 @@ def draw(
     *,
     like: Tensor,
 ) -> Tensor:
-    """Inputs (batch, z, width) of the active circuits, in the dtype and on the device of `like`."""
+    """Inputs (batch, z, width) of the active circuits, in the dtype and on the device of `like`.
+
+    >>> points = torch.tensor([[0.0, 1], [2, 3], [4, 5]])
+    >>> draw(points, (1, 4, 2), None, np.random.default_rng(0), like=points)[0].tolist()
+    [[4.0, 5.0], [2.0, 3.0], [2.0, 3.0], [0.0, 1.0]]
+    """
     batch, z, _ = shape
     if isinstance(inputs, Tensor):
         chosen = torch.from_numpy(rng.integers(inputs.shape[-2], size=(batch, z))).to(like.device)
@@ -76,6 +93,10 @@ def samples(inputs: object, w: Tensor, width: int | None = None) -> Inputs | Non
     """The inputs of circuits w, samples checked: (N, width) or (T, N, width), width d if not given.
 
     Raises ValueError for samples that do not fit.
+
+    >>> w = torch.ones(4, 2, 2)  # four circuits of two neurons
+    >>> samples([[0, 1], [1, 0], [1, 1]], w).tolist()
+    [[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
     """
     if inputs is None or callable(inputs):
         return inputs

@@ -106,6 +106,17 @@ class Layer(nn.Module):
     with m = whole + used / share + slope chi. share: how many positions a circuit's own part comes
     from. whole, used, slope: (sums,) ints, the rows of `mean`. taken_back: circuits, and the sums
     that take them back. chi: one number, or (d,) where it differs by block, on the CPU.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> layer, chi = network.wiring.layers[0], network.wiring.facts(2)
+    >>> w, w_mean = network.w, network.w_mean
+    >>> torch.equal(layer.W(w, w_mean, chi), network.W(2))
+    True
+    >>> tuple(layer.matrices(w, w_mean, chi).shape), tuple(layer.W_emb(chi).shape)
+    ((19, 4, 4), (1, 12, 12))
+    >>> tuple(layer.own(3, w[3] - w_mean, chi)[2].shape)
+    (2, 2, 4, 4)
     """
 
     mean: Tensor

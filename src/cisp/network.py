@@ -94,7 +94,13 @@ class Network(nn.Module):
 
     @property
     def circuits(self) -> SmallCircuits:
-        """The circuits that the network computes, in its dtype and on its device."""
+        """The circuits that the network computes, in its dtype and on its device.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> network.circuits
+        SmallCircuits(T=6, d=4, L=2, read-outs: indicator (1), rotation (2), float32)
+        """
         own = {name: getattr(self, name) for name in LAW}
         if any(getattr(self._circuits, name) is not value for name, value in own.items()):
             readouts = {
@@ -106,16 +112,34 @@ class Network(nn.Module):
 
     @property
     def tables(self) -> Int[Tensor, "L T S"]:
-        """The positions of each circuit, row l-1 for layer l."""
+        """The positions of each circuit, row l-1 for layer l.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> network.tables[0, 3].tolist()  # of circuit 3 in layer 1
+        [8, 9]
+        """
         return self.wiring.tables
 
     @property
     def chi(self) -> Float[Tensor, "L *d"]:
-        """chi of each layer's embedding matrix (5.24), chi[0] unused; 0 where there is none."""
+        """chi of each layer's embedding matrix (5.24), chi[0] unused; 0 where there is none.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=12), D=48, S=2, L=2)
+        >>> round(network.chi[1].item(), 2)
+        0.17
+        """
         return self.wiring.chi
 
     def at(self, layer: int) -> tuple[Float[Tensor, "T d d"], Float[Tensor, " d"]]:
-        """The circuits' weights w^l and bias b^l in layer 1..L."""
+        """The circuits' weights w^l and bias b^l in layer 1..L.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> [tuple(x.shape) for x in network.at(layer=2)]
+        [(6, 4, 4), (4,)]
+        """
         row = count("layer", layer, high=self.L) - 1
         w, b = self.w, self.b
         return w if w.ndim == 3 else w[row], b if b.ndim == 1 else b[row]
@@ -123,7 +147,14 @@ class Network(nn.Module):
     def sample(
         self, *, batch: int, z: int, rng: Seed = 0
     ) -> tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z d"]]:
-        """Random active circuits, z of T without replacement, and their inputs (active, a0)."""
+        """Random active circuits, z of T without replacement, and their inputs (active, a0).
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> active, a0 = network.sample(batch=4, z=2, rng=0)
+        >>> active.tolist(), tuple(a0.shape)
+        ([[1, 4], [0, 3], [0, 2], [0, 1]], (4, 2, 4))
+        """
         rng = generator(rng)
         count("batch", batch), count("z", z, high=self.T)
         room("batch", batch, 4 * batch * z * self.d)
@@ -149,6 +180,14 @@ class Network(nn.Module):
 
         patch: for any of the layers 1..L a function of its A^l (batch, d, n); what it returns goes
         on instead.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> active, a0 = network.sample(batch=4, z=1)
+        >>> A0 = network.embed(a0, active)
+        >>> off = network(A0, patch={1: torch.zeros_like})  # layer 1 silenced
+        >>> bool(network(A0)[2].any()), bool(off[2].any())
+        (True, False)
         """
         self._check("A0", A0)
         first = A0.permute(2, 1, 0)
@@ -161,6 +200,13 @@ class Network(nn.Module):
 
         The layout in which gathers and scatters are fastest; nothing older than one layer is held.
         `patch` as in `forward`.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> active, a0 = network.sample(batch=4, z=1)
+        >>> A0 = network.embed(a0, active).permute(2, 1, 0)
+        >>> [(tuple(A.shape), tuple(read.shape)) for A, read in network.stream(A0)]
+        [((12, 4, 4), (6, 4, 4)), ((12, 4, 4), (6, 4, 4))]
         """
         check_tensor("A0", A0, (self.n, self.d, "batch"), self.w.dtype, of="the network's ")
         gathered, patch = A0, self._checked(patch)
@@ -179,7 +225,15 @@ class Network(nn.Module):
     def read(
         self, activations: Iterable[Float[Tensor, "n d batch"]]
     ) -> Iterator[tuple[Float[Tensor, "n d batch"], Float[Tensor, "T d batch"]]]:
-        """What `stream` yields, for activations A^1..A^L that another model gave."""
+        """What `stream` yields, for activations A^1..A^L that another model gave.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> A = network.to_dense(activations=True)(torch.ones(4, 48))[1:]
+        >>> A = network.blocks(A).permute(0, 3, 2, 1)  # layers n d batch
+        >>> [tuple(read.shape) for _, read in network.read(A)]
+        [(6, 4, 4), (6, 4, 4)]
+        """
         for layer, A in enumerate(activations, 1):
             yield A, self.wiring.read(A, self._gather(layer)(A), layer)
 
@@ -192,6 +246,13 @@ class Network(nn.Module):
 
         A is the whole result of a forward pass, or the activations (batch, d, n) of that layer;
         either may be flat, (..., D), as a dense model gives it.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> active, a0 = network.sample(batch=4, z=1)
+        >>> A = network(network.embed(a0, active))
+        >>> tuple(network.readout(A, layer=2).shape)  # batch T d
+        (4, 6, 4)
         """
         count("layer", layer, high=self.L)
         check_tensor("A", A, None, None)
@@ -204,7 +265,13 @@ class Network(nn.Module):
         return self.wiring.read(A, self._gather(layer)(A), layer).permute(2, 0, 1) / self.S
 
     def W_emb(self, layer: int) -> Float[Tensor, "*d n n"]:
-        """The dense embedding matrix of layer 2..L (5.23); by block where chi differs by block."""
+        """The dense embedding matrix of layer 2..L (5.23); by block where chi differs by block.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> tuple(network.W_emb(2).shape), network.W_emb(2).max().item()  # n n; 1/S
+        ((12, 12), 0.5)
+        """
         count("layer", layer, low=2, high=self.L)
         room("n", self.n, self.n**2)
         W_emb = self._layer(layer).W_emb(self._shared(layer)[1]).to(self.w)
@@ -218,7 +285,13 @@ class Network(nn.Module):
         return self._layer(layer).W(self.at(layer)[0], *self._shared(layer))
 
     def B(self, layer: int) -> Float[Tensor, " D"]:
-        """The bias |B^l> = b^l |1>: each block's own constant (5.28)."""
+        """The bias |B^l> = b^l |1>: each block's own constant (5.28).
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> network.B(2).unique().tolist()
+        [-1.5, -1.0, -0.5]
+        """
         return self.at(layer)[1].repeat_interleave(self.n)
 
     def shared(self, layer: int) -> Float[Tensor, "D D"]:
@@ -237,6 +310,12 @@ class Network(nn.Module):
         of each other. W(layer) = shared(layer) + the sum of all
         components. In layer 1 a circuit has no part, W being the identity: its first weights are
         applied by `embed`.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> parts = sum(network.component(2, t) for t in range(6))
+        >>> bool((network.shared(2) + parts - network.W(2)).abs().max() < 1e-5)
+        True
         """
         count("layer", layer, high=self.L), count("t", t, low=0, high=self.T - 1)
         room("D", self.D, self.D**2)
@@ -251,6 +330,12 @@ class Network(nn.Module):
 
         Its positions in this layer (r,) and in the one before (c,), and for each pair of them the
         weights between their neurons (r, c, d, d).
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> rows, columns, part = network.own(2, t=3)
+        >>> len(rows), len(columns), tuple(part.shape)
+        (2, 2, (2, 2, 4, 4))
         """
         count("layer", layer, low=2, high=self.L), count("t", t, low=0, high=self.T - 1)
         delta_w = self.at(layer)[0][t] - self.mean(layer)
@@ -269,7 +354,13 @@ class Network(nn.Module):
         return (_Observed if activations else nn.Sequential)(*modules)
 
     def trainable(self) -> "Network":
-        """A copy with the parameters w, b and w_mean, for an optimizer or for pruning."""
+        """A copy with the parameters w, b and w_mean, for an optimizer or for pruning.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> [name for name, _ in network.trainable().named_parameters()]
+        ['w', 'b', 'w_mean']
+        """
         copy = deepcopy(self)
         for name in ("w", "b", "w_mean"):
             value = getattr(copy, name)
@@ -291,7 +382,15 @@ class Network(nn.Module):
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Network":
-        """The network written by `save`, bit for bit. Raises ValueError for any other file."""
+        """The network written by `save`, bit for bit. Raises ValueError for any other file.
+
+        >>> import cisp, tempfile
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     network.save(f"{folder}/six.safetensors")
+        ...     torch.equal(Network.load(f"{folder}/six.safetensors").W(2), network.W(2))
+        True
+        """
         parts = {name: ("w_mean", *kind.FACTS) for name, kind in WIRINGS.items()}
         tensors, about = read(path, parts, what="network", size="D")
         with refused(path, "network"):
@@ -320,7 +419,13 @@ class Network(nn.Module):
         return patch or {}
 
     def blocks(self, A: Tensor) -> Tensor:
-        """Activations with their block axis, (..., d, n)."""
+        """Activations with their block axis, (..., d, n).
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> tuple(network.blocks(torch.zeros(4, 48)).shape)
+        (4, 4, 12)
+        """
         flat = A.shape[-2:] != (self.d, self.n) and A.shape[-1:] == (self.D,)
         return A.unflatten(-1, (self.d, self.n)) if flat else A
 
@@ -337,7 +442,13 @@ class Network(nn.Module):
         return self._layer(layer + 1).gather if layer < self.L else self.wiring.last
 
     def mean(self, layer: int) -> Float[Tensor, "d d"]:
-        """The mean weights split off in layer 1..L (5.20)."""
+        """The mean weights split off in layer 1..L (5.20).
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> torch.equal(network.mean(2), network.circuits.w_mean)
+        True
+        """
         count("layer", layer, high=self.L)
         return self.w_mean if self.w_mean.ndim == 2 else self.w_mean[layer - 1]
 

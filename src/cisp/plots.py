@@ -24,7 +24,13 @@ ALLOCATION = {"prime steps": "#7a5230", "design": PALETTE[9]}  # dark brown, sky
 
 
 def use_style() -> None:
-    """Set the one figure style of the book."""
+    """Set the one figure style of the book.
+
+    >>> with plt.rc_context():
+    ...     use_style()
+    ...     plt.rcParams["axes.spines.top"]
+    False
+    """
     sns.set_theme(style="ticks", palette="colorblind", font_scale=0.95)
     plt.rcParams.update(
         {
@@ -44,7 +50,15 @@ def planes(
     x: Float[np.ndarray, "layers k 2"],
     x_hat: Float[np.ndarray, "layers k 2"] | None = None,
 ) -> Sequence[Axes] | np.ndarray:
-    """One plane a layer: rings are true vectors, dots joined to them estimates."""
+    """One plane a layer: rings are true vectors, dots joined to them estimates.
+
+    >>> figure, axes = plt.subplots(ncols=2)
+    >>> x = np.array([[[1.0, 0]], [[0, 1]]])  # one vector in layers 0 and 1
+    >>> axes = planes(axes, x, x_hat=0.9 * x)
+    >>> [ax.get_title() for ax in axes]
+    ['layer 0', 'layer 1']
+    >>> plt.close(figure)
+    """
     for layer, ax in enumerate(axes):
         for k, true in enumerate(x[layer]):
             color = PALETTE[k % len(PALETTE)]
@@ -66,7 +80,14 @@ def planes(
 def turns(
     axes: Sequence[Axes] | np.ndarray, x: Float[np.ndarray, "layers k 2"]
 ) -> Sequence[Axes] | np.ndarray:
-    """Each vector's way from the layer before, as an arc on its own radius, the shorter way."""
+    """Each vector's way from the layer before, as an arc on its own radius, the shorter way.
+
+    >>> figure, axes = plt.subplots(ncols=2)
+    >>> x = np.array([[[1.0, 0]], [[0, 1]]])  # one vector in layers 0 and 1
+    >>> [len(ax.lines) for ax in turns(axes, x)]  # an arc, in layer 1
+    [0, 1]
+    >>> plt.close(figure)
+    """
     angles = np.unwrap(np.arctan2(x[..., 1], x[..., 0]), axis=0)
     for layer, ax in enumerate(axes[1:], start=1):
         for k, (start, end) in enumerate(zip(angles[layer - 1], angles[layer], strict=True)):
@@ -79,7 +100,15 @@ def turns(
 def curves(
     ax: Axes, x: Float[np.ndarray, " k"], lines: Mapping[str, Float[np.ndarray, " k"]]
 ) -> Axes:
-    """Named lines over a common x, the first drawn strongest, each labelled in the legend."""
+    """Named lines over a common x, the first drawn strongest, each labelled in the legend.
+
+    >>> figure, ax = plt.subplots()
+    >>> x = np.linspace(0, 1, 5)
+    >>> ax = curves(ax, x, {"x": x, "x squared": x**2})
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['x', 'x squared']
+    >>> plt.close(figure)
+    """
     for k, (name, y) in enumerate(lines.items()):
         ax.plot(x, y, label=name, lw=2.5 - 0.8 * (k > 0), ls=("-", "--", ":", "-.")[k % 4])
     ax.legend()
@@ -87,7 +116,15 @@ def curves(
 
 
 def table_rows(ax: Axes, table: Int[np.ndarray, "T S"], *, n: int) -> Axes:
-    """Each circuit's positions as a row of marks on a thin line, a shade for each step, named."""
+    """Each circuit's positions as a row of marks on a thin line, a shade for each step, named.
+
+    >>> import cisp
+    >>> figure, ax = plt.subplots()
+    >>> ax = table_rows(ax, cisp.prime_steps(T=12, n=12, S=2), n=12)
+    >>> [text.get_text() for text in ax.texts]
+    ['step 1', 'step 2']
+    >>> plt.close(figure)
+    """
     steps = table[:, 1] - table[:, 0]
     names = list(dict.fromkeys(steps.tolist()))
     for step, color in zip(names, sns.color_palette("crest", len(names)), strict=True):
@@ -100,7 +137,13 @@ def table_rows(ax: Axes, table: Int[np.ndarray, "T S"], *, n: int) -> Axes:
 
 
 def matrix(ax: Axes, values: Float[np.ndarray, "rows columns"], *, limit: float | int) -> Axes:
-    """A matrix as an image, blue negative, white zero, red positive, with its colour bar."""
+    """A matrix as an image, blue negative, white zero, red positive, with its colour bar.
+
+    >>> figure, ax = plt.subplots()
+    >>> matrix(ax, np.eye(3), limit=1).images[0].get_clim()
+    (-1.0, 1.0)
+    >>> plt.close(figure)
+    """
     image = ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.7)
     bar.outline.set_visible(False)
@@ -108,7 +151,12 @@ def matrix(ax: Axes, values: Float[np.ndarray, "rows columns"], *, limit: float 
 
 
 def shades(levels: Sequence[int]) -> dict[int, tuple[float, float, float]]:
-    """The colour of each number of active circuits z, light (1) to dark (6 and more)."""
+    """The colour of each number of active circuits z, light (1) to dark (6 and more).
+
+    >>> light, dark = shades([1, 6]).values()
+    >>> bool(sum(dark) < sum(light))
+    True
+    """
     shade = sns.color_palette("flare", as_cmap=True)
     return {z: shade(0.1 + 0.9 * min(z - 1, 5) / 5)[:3] for z in levels}
 
@@ -117,6 +165,15 @@ def error_growth(ax: Axes, errors: pd.DataFrame, *, line: float | int, above: st
     """Root mean square (solid) and worst error (dashed) of a quantity by layer, shaded by z.
 
     The region over `line` is shaded and named `above`; errors that are rounding are left out.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> figure, ax = plt.subplots()
+    >>> errors = cisp.measure(network, z=1).errors.query("quantity == 'indicator'")
+    >>> ax = error_growth(ax, errors, line=0.25, above="not removed")
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['z = 1', 'root mean square', 'worst']
+    >>> plt.close(figure)
     """
     shade = shades(sorted(errors.z.unique().tolist()))
     for z, color in shade.items():
@@ -138,7 +195,17 @@ def error_growth(ax: Axes, errors: pd.DataFrame, *, line: float | int, above: st
 def activity_by_layer(
     axes: Sequence[Axes] | np.ndarray, activity: pd.DataFrame, *, expected: Mapping[int, float]
 ) -> Sequence[Axes] | np.ndarray:
-    """Fraction of active neurons by layer (dots), a panel for each block; expected[z] is dotted."""
+    """Fraction of active neurons by layer (dots), a panel for each block; expected[z] is dotted.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> figure, axes = plt.subplots(ncols=4)
+    >>> activity = cisp.measure(network, z=1).activity
+    >>> axes = activity_by_layer(axes, activity, expected={1: 2 / 12})  # S of n positions
+    >>> [ax.get_title() for ax in axes]
+    ['block 0', 'block 1', 'block 2', 'block 3']
+    >>> plt.close(figure)
+    """
     for block, ax in enumerate(axes):
         for z, color in shades(sorted(expected)).items():
             part = activity[(activity.z == z) & (activity.block == block)]

@@ -126,7 +126,14 @@ def mse_active(
 
 
 def check_run(network: Network, A: Tensor, a: Tensor, active: Tensor, layer: int) -> None:
-    """Raise ValueError unless A and a are of one run of the network and its oracle on `active`."""
+    """Raise ValueError unless A and a are of one run of the network and its oracle on `active`.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> active, a0 = network.sample(batch=4, z=1)
+    >>> A, a = network(network.embed(a0, active)), network.circuits.run(a0, active)
+    >>> check_run(network, A, a, active, layer=2)  # nothing is raised: they belong together
+    """
     instance("network", network, Network)
     check_active(active, T=network.T)
     count("layer", layer, high=network.L)

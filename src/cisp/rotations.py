@@ -172,7 +172,11 @@ def _given(numbers: Sequence[object]) -> Tensor:
 
 
 def step_bias(gain: float | int, threshold: float | int, dtype: torch.dtype) -> Tensor:
-    """The biases (2,) of the step clip(gain (alpha - threshold) + 1/2, 0, 1)."""
+    """The biases (2,) of the step clip(gain (alpha - threshold) + 1/2, 0, 1).
+
+    >>> step_bias(2, 0.5, torch.float32).tolist()  # the post's
+    [-0.5, -1.5]
+    """
     return torch.tensor([0.5, -0.5], dtype=dtype, device="cpu") - gain * threshold
 
 

@@ -45,6 +45,11 @@ def check_silence(network: Network, rng: Seed, loudest: Loudest | None = None) -
     law of its inputs no ReLU cuts a neuron of a circuit, or for all of its samples; else for the
     worst of inputs drawn from it. To be quick, only those pairs are looked at whose largest
     conceivable sum is too large. loudest: what was found before, with other biases.
+
+    >>> import cisp
+    >>> circuits = cisp.conditional_rotations(T=6, bias=2)
+    >>> network = cisp.superpose_extrinsic(circuits, D=48, S=3, L=3)
+    >>> check_silence(network, rng=0)  # nothing is raised: each circuit alone wakes no stranger
     """
     bias, tiny = _biases(network), _tolerance(network)
     outside = [p for p in range(network.n) if p not in network.tables[0, 0]]

@@ -61,11 +61,22 @@ class Dealt(nn.Module):
         return self
 
     def facts(self, layer: int) -> Float[Tensor, "*d"]:
-        """What a layer needs beside weights, chi."""
+        """What a layer needs beside weights, chi.
+
+        >>> wiring = Dealt(torch.tensor([[[0, 1], [0, 2], [1, 3]]] * 2), n=4)  # L T S
+        >>> round(wiring.facts(2).item(), 2)
+        0.7
+        """
         return self.chi[layer - 1]
 
     def read(self, A: Tensor, gathered: Tensor, layer: int) -> Float[Tensor, "T d batch"]:
-        """<e_t|A> of every circuit, S times its read-out, from what was gathered."""
+        """<e_t|A> of every circuit, S times its read-out, from what was gathered.
+
+        >>> wiring = Dealt(torch.tensor([[[0, 1], [0, 2], [1, 3]]] * 2), n=4)  # L T S
+        >>> A = torch.ones(4, 3, 5)  # n d batch
+        >>> wiring.read(A, wiring.last(A), 2)[:, 0, 0].tolist()  # S times their mean
+        [2.0, 2.0, 2.0]
+        """
         return gathered[: self.tables.shape[1]]
 
     def made(self) -> list[Layer]:
@@ -117,11 +128,22 @@ class Extrinsic(nn.Module):
         return self
 
     def facts(self, layer: int) -> Float[Tensor, "*d"]:
-        """What a layer needs beside weights, chi."""
+        """What a layer needs beside weights, chi.
+
+        >>> wiring = Extrinsic(torch.tensor([[[0, 1], [0, 2], [1, 3]]] * 2), n=4)  # L T S
+        >>> round(wiring.facts(2).item(), 2)
+        0.0
+        """
         return self.chi[layer - 1]
 
     def read(self, A: Tensor, gathered: Tensor, layer: int) -> Float[Tensor, "T d batch"]:
-        """<e_t|A> of every circuit, S times its read-out, from what was gathered."""
+        """<e_t|A> of every circuit, S times its read-out, from what was gathered.
+
+        >>> wiring = Extrinsic(torch.tensor([[[0, 1], [0, 2], [1, 3]]] * 2), n=4)  # L T S
+        >>> A = torch.ones(4, 3, 5)  # n d batch
+        >>> wiring.read(A, wiring.last(A), 2)[:, 0, 0].tolist()  # S times their mean
+        [2.0, 2.0, 2.0]
+        """
         return gathered[: self.tables.shape[1]]
 
     def made(self) -> list[Layer]:
@@ -152,6 +174,10 @@ def balanced_chi(table: Table, before: Table, n: int) -> float:
     the pairs t = u. A single circuit has no pairs; its chi is 0.
 
     Raises ValueError if no entry is left over for -chi.
+
+    >>> table, after = np.array([[0, 1], [0, 2], [1, 3]]), np.array([[1, 2], [0, 3], [0, 1]])
+    >>> round(balanced_chi(after, table, 4), 2)
+    1.21
     """
     T, S = table.shape
     entries = np.sort(table[:, :, None] * n + before[:, None, :], axis=None)

@@ -23,7 +23,12 @@ Seed = int | Sequence[int] | np.random.Generator
 
 
 class Interference(NamedTuple):
-    """Inner products of different rows of a code: root mean square, largest size, mean."""
+    """Inner products of different rows of a code: root mean square, largest size, mean.
+
+    >>> found = interference(np.array([[1.0, 0], [0.6, 0.8]]))
+    >>> round(float(found.rms), 2), round(float(found.largest), 2), round(float(found.mean), 2)
+    (0.6, 0.6, 0.6)
+    """
 
     rms: float
     largest: float
@@ -31,7 +36,12 @@ class Interference(NamedTuple):
 
 
 def random_code(*, T: int, n: int, rng: Seed = 0) -> Code:
-    """T unit vectors in independent random directions."""
+    """T unit vectors in independent random directions.
+
+    >>> code = random_code(T=3, n=5)
+    >>> np.linalg.norm(code, axis=1).round(3).tolist()
+    [1.0, 1.0, 1.0]
+    """
     room("T", T, 2 * count("T", T) * count("n", n))
     rows = generator(rng).normal(size=(T, n))
     return _unit(rows)
@@ -42,6 +52,10 @@ def optimised_code(*, T: int, n: int, power: int = 8, steps: int = 300, rng: See
 
     power: an even number. 2 leads to a tight frame, of the least q there is (C25.3); a large one
         presses the largest inner product down as well. Costs T^2 n for each step.
+
+    >>> code = optimised_code(T=6, n=4, power=2)
+    >>> round(float(interference(code).rms) ** 2, 3), round(least_q(T=6, n=4), 3)
+    (0.1, 0.1)
     """
     code = random_code(T=T, n=n, rng=rng)
     room("T", T, 4 * T**2)
@@ -66,6 +80,10 @@ def table_code(table: Int[np.ndarray, "T S"], *, n: int, rng: Seed | None = None
     """The code whose row t is 1/sqrt(S) on the S positions of row t of a table, and 0 elsewhere.
 
     rng: for signs at random; without, all are positive.
+
+    >>> table = np.array([[0, 1], [1, 2]])
+    >>> table_code(table, n=3).round(2).tolist()
+    [[0.71, 0.71, 0.0], [0.0, 0.71, 0.71]]
     """
     table = _table(table, n)
     T, S = table.shape
@@ -77,7 +95,13 @@ def table_code(table: Int[np.ndarray, "T S"], *, n: int, rng: Seed | None = None
 
 
 def interference(code: Code) -> Interference:
-    """Root mean square, largest size and mean of the inner products of different rows."""
+    """Root mean square, largest size and mean of the inner products of different rows.
+
+    >>> table = np.array([[0, 1], [1, 2]])
+    >>> found = interference(table_code(table, n=3))
+    >>> round(float(found.largest), 2)  # one shared position of two
+    0.5
+    """
     code = _code(code)
     T = len(code)
     g = code @ code.T
@@ -91,6 +115,9 @@ def lemma_noise(*, T: int, n: int) -> float:
 
     The least epsilon for which the Johnson-Lindenstrauss lemma promises lengths within a factor
     sqrt(1 +- epsilon). Inner products are then at most 2 epsilon/(1 - epsilon).
+
+    >>> round(lemma_noise(T=1000, n=1000), 2)
+    0.24
     """
     return (8 * log(count("T", T)) / count("n", n)) ** 0.5
 
@@ -99,6 +126,9 @@ def random_largest(*, T: int, n: int) -> float:
     """The median, over random codes, of the largest size of an inner product (C25.2).
 
     g^2 is distributed as Beta(1/2, (n-1)/2), of mean q = 1/n; T(T-1)/2 pairs as if independent.
+
+    >>> round(random_largest(T=1000, n=1000), 2)
+    0.15
     """
     pairs = count("T", T, low=2) * (T - 1) / 2
     beyond = -np.expm1(-log(2) / pairs)
@@ -106,7 +136,11 @@ def random_largest(*, T: int, n: int) -> float:
 
 
 def least_q(*, T: int, n: int) -> float:
-    """The least q that any code has, (T-n)/(n (T-1)), and 0 for T <= n (C25.3; Welch 1974)."""
+    """The least q that any code has, (T-n)/(n (T-1)), and 0 for T <= n (C25.3; Welch 1974).
+
+    >>> least_q(T=3, n=2)
+    0.25
+    """
     return max(count("T", T, low=2) - count("n", n), 0) / (n * (T - 1))
 
 
@@ -114,6 +148,9 @@ def all_right(*, T: int, q: float | int, z: int) -> float:
     """The probability [1 - Q(1/(2 sigma))]^T that all of T Boolean features are read right (C25.4).
 
     Read against 1/2, with noise of variance sigma^2 = z q as if it were Gaussian, and independent.
+
+    >>> [round(all_right(T=1000, q=0.001, z=z), 2) for z in (10, 20, 40)]
+    [1.0, 0.82, 0.0]
     """
     sigma = (count("z", z) * number("q", q, low=0, high=1)) ** 0.5
     wrong = stats.norm.sf(0.5 / sigma) if sigma else 0.0
@@ -125,6 +162,9 @@ def most_active(*, T: int, q: float | int) -> float:
 
     From C25.4, with k such that (1 - Q(k))^T = 1/2. For large T, k^2 nears 2 ln T and z therefore
     1/(8 q ln T): of random codes n/(8 ln T), the post's bound.
+
+    >>> round(most_active(T=1000, q=0.001), 1)
+    24.5
     """
     k = stats.norm.isf(-np.expm1(-log(2) / count("T", T, low=2)))
     q = number("q", q, low=0, high=1)
@@ -138,6 +178,9 @@ def levels(*, q: float | int, z: int, wrong: float | int = 0.01) -> float:
     at most 1/2.
     The z - 1 others take the same levels, so that the noise has variance (z-1) q E v^2, where
     E v^2 = (2M-1)/(6(M-1)). 1 if not even two levels can be told apart, inf without noise.
+
+    >>> [round(levels(q=0.001, z=z), 1) for z in (2, 5, 20)]
+    [11.5, 6.2, 3.3]
     """
     noise = ((count("z", z) - 1) * number("q", q, low=0, high=1)) ** 0.5
     number("wrong", wrong, low=0, high=0.5)
@@ -156,6 +199,9 @@ def compounded(*, T: int, q: float | int, z: int, layers: int) -> Float[np.ndarr
     """sigma_l^2 = (1 + (T-1) q) sigma_{l-1}^2 + z q, the noise on an inactive feature (C25.8).
 
     For layers that read every feature, noise and all, and write it in a code drawn anew.
+
+    >>> compounded(T=1000, q=0.001, z=10, layers=3).round(3).tolist()
+    [0.01, 0.03, 0.07]
     """
     count("z", z, high=count("T", T)), number("q", q, low=0, high=1)
     growth = 1 + (T - 1) * q
@@ -170,6 +216,9 @@ def falsely_on(*, T: int, n: int, S: int, z: int) -> float:
     each. Each of the z is on one of the S positions or on none, j given ones stay free with
     probability C(T-1-j m, z)/C(T-1, z), and inclusion and exclusion do the rest. 0 for z < S.
     S at most 30, as the sum loses its digits beyond.
+
+    >>> [round(falsely_on(T=557, n=250, S=6, z=z), 4) for z in (6, 20, 40)]
+    [0.0, 0.0014, 0.0431]
     """
     S = count("S", S, high=min(count("n", n), LARGEST_S))
     z = count("z", z, high=count("T", T, low=2) - 1)
@@ -179,7 +228,11 @@ def falsely_on(*, T: int, n: int, S: int, z: int) -> float:
 
 
 def draw(*, T: int, z: int, samples: int, rng: Seed = 0) -> Bool[np.ndarray, "samples T"]:
-    """Which features are active, z of T at random on each input."""
+    """Which features are active, z of T at random on each input.
+
+    >>> draw(T=12, z=2, samples=5).sum(1).tolist()
+    [2, 2, 2, 2, 2]
+    """
     count("z", z, high=count("T", T)), count("samples", samples)
     room("samples", samples, 2 * samples * T)
     rank = generator(rng).random((samples, T)).argsort(1)
@@ -189,7 +242,12 @@ def draw(*, T: int, z: int, samples: int, rng: Seed = 0) -> Bool[np.ndarray, "sa
 def carry(
     codes: Sequence[Code], x: Shaped[np.ndarray, "samples T"]
 ) -> Float[np.ndarray, "layers samples T"]:
-    """What each layer reads of every feature: x, written and read in one code after another."""
+    """What each layer reads of every feature: x, written and read in one code after another.
+
+    >>> code = np.array([[1.0, 0], [0.6, 0.8]])
+    >>> carry([code], np.array([[1.0, 0]])).round(2).tolist()  # the other reads g = 0.6
+    [[[1.0, 0.6]]]
+    """
     instance("codes", codes, list, tuple)
     found = []
     for k, code in enumerate(codes):
@@ -204,7 +262,12 @@ def carry(
 def all_on(
     table: Int[np.ndarray, "T S"], on: Bool[np.ndarray, "samples T"], *, n: int
 ) -> Bool[np.ndarray, "samples T"]:
-    """Of which features all S positions are on: a position is, if an active feature has it."""
+    """Of which features all S positions are on: a position is, if an active feature has it.
+
+    >>> table = np.array([[0, 1], [1, 2], [0, 2]])
+    >>> all_on(table, np.array([[True, True, False]]), n=3).tolist()  # circuit 2 falsely
+    [[True, True, True]]
+    """
     table = _table(table, n)
     taken = _of(len(table), "on", on, "b") @ (table_code(table, n=n) > 0)
     return np.asarray(taken[:, table].all(2))

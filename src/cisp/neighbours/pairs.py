@@ -42,6 +42,9 @@ def mean_activations(others: float | int) -> Float[np.ndarray, "4 4"]:
 
     Row (x, y), column (p, q): (sqrt(x + y + t) + p x + q y) / sqrt(2 pi), and where both bits are
     on p q c(t) more (C24.2).
+
+    >>> mean_activations(0)[3].round(2).tolist()  # both bits on, no other
+    [1.6, 0.33, 0.33, 0.0]
     """
     t = number("others", others, low=0)
     (x, y), (p, q) = np.array(CASES).T[..., None], np.array(SIGNS).T
@@ -61,6 +64,9 @@ def free_parameters(gate: Sequence[float | int], others: float | int) -> Float[n
     so AND is p q / c(t) and XOR sqrt(2 pi) (p + q) - 2 p q / c(t).
 
     Raises ValueError for a gate that is on without any bit at t = 0, where all neurons are silent.
+
+    >>> free_parameters(GATES["AND"], 0).round(2).tolist()
+    [4.28, -4.28, -4.28, 4.28]
     """
     if len(gate) != 4:
         refuse("gate", gate, "four outputs, for the bits 00, 10, 01 and 11")
@@ -108,18 +114,29 @@ def rank_floor(y: Float[np.ndarray, "inputs pairs"], D: int) -> float:
 
     What is read has rank D at most, and nothing of that rank is nearer to the targets than their
     first D singular vectors, whatever the neurons compute (Eckart and Young 1936).
+
+    >>> round(rank_floor(np.eye(4), D=2), 2)  # two of four pairs are lost
+    0.35
     """
     beyond = np.linalg.svd(y, compute_uv=False)[count("D", D) :]
     return float(sqrt((beyond**2).sum() / y.size))
 
 
 def gaussian(*, D: int, m: int, rng: np.random.Generator | int = 0) -> Float[np.ndarray, "D m"]:
-    """The weights of a random layer, standard normal."""
+    """The weights of a random layer, standard normal.
+
+    >>> gaussian(D=8, m=3).shape
+    (8, 3)
+    """
     return generator(rng).normal(size=(count("D", D), count("m", m, low=2)))
 
 
 def sparse_inputs(m: int, on: Sequence[int]) -> Float[np.ndarray, "inputs m"]:
-    """All inputs of m bits of which as many are on as `on` lists, one number after the other."""
+    """All inputs of m bits of which as many are on as `on` lists, one number after the other.
+
+    >>> sparse_inputs(3, on=[0, 2]).astype(int).tolist()
+    [[0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]]
+    """
     sets = [
         one
         for k in on
@@ -132,7 +149,11 @@ def sparse_inputs(m: int, on: Sequence[int]) -> Float[np.ndarray, "inputs m"]:
 
 
 def targets(x: Float[np.ndarray, "inputs m"], gate: str) -> Float[np.ndarray, "inputs pairs"]:
-    """The outputs of one of GATES for every pair i < j, in the order of `np.triu_indices(m, 1)`."""
+    """The outputs of one of GATES for every pair i < j, in the order of `np.triu_indices(m, 1)`.
+
+    >>> targets(sparse_inputs(3, on=[1, 2]), "AND").astype(int).tolist()
+    [[0, 0, 0], [0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    """
     one_of("gate", gate, GATES)
     i, j = np.triu_indices(x.shape[1], 1)
     return np.array(GATES[gate], float)[(x[:, i] + 2 * x[:, j]).astype(int)]
@@ -141,14 +162,25 @@ def targets(x: Float[np.ndarray, "inputs m"], gate: str) -> Float[np.ndarray, "i
 def read_offs(
     W: Float[np.ndarray, "D m"], r: Float[np.ndarray, " 4"]
 ) -> Float[np.ndarray, "pairs D"]:
-    """The read-off vectors of all pairs, by the signs of the layer's weights."""
+    """The read-off vectors of all pairs, by the signs of the layer's weights.
+
+    >>> W, x = gaussian(D=4000, m=3), sparse_inputs(3, on=[2])
+    >>> R = read_offs(W, free_parameters(GATES["AND"], 0))
+    >>> (np.maximum(x @ W.T, 0) @ R.T).round().astype(int).tolist()
+    [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    """
     i, j = np.triu_indices(W.shape[1], 1)
     negative: Int[np.ndarray, "D m"] = (W < 0).astype(int)
     return r[2 * negative[:, i] + negative[:, j]].T / len(W)
 
 
 class Layers(NamedTuple):
-    """One-layer networks of several seeds: R ReLU(W x + b)."""
+    """One-layer networks of several seeds: R ReLU(W x + b).
+
+    >>> one = Layers(torch.ones(1, 1, 2), -torch.ones(1, 1, 1), torch.ones(1, 1, 1))
+    >>> one(torch.tensor([[1.0, 0], [1, 1]])).flatten().tolist()  # AND is ReLU(x_0 + x_1 - 1)
+    [0.0, 1.0]
+    """
 
     W: Float[Tensor, "seeds D m"]
     b: Float[Tensor, "seeds 1 D"]
@@ -175,6 +207,12 @@ def train(
 
     frozen: the first layer stays as it was drawn, standard normal without bias; only R learns.
     weight: of the errors where the target is not 0. The rate falls to 0 in a cosine.
+
+    >>> x = torch.from_numpy(sparse_inputs(3, on=[1, 2]))
+    >>> y = torch.from_numpy(targets(x.numpy(), "AND"))
+    >>> *_, net = train(x, y, D=8, seeds=[0], steps=100)
+    >>> net(x)[0].round().int().tolist() == y.int().tolist()
+    True
     """
     count("D", D), count("steps", steps), positive("power", power), positive("lr", lr)
     positive("weight", weight)

@@ -22,6 +22,12 @@ class Sorter(nn.Module):
     """One layer of attention, no more: numbers 0..numbers-1 and a separator, which is `numbers`.
 
     A LayerNorm's gain and bias are left out, as the linear map that follows can hold them.
+
+    >>> model = Sorter(numbers=5, length=3, width=8, heads=2, head_width=4)
+    >>> tokens = sequence(torch.tensor([[4, 0, 2]]), torch.tensor([[0, 2, 4]]), separator=5)
+    >>> attention = model.attention(tokens)
+    >>> tuple(attention.shape), tuple(model.read(tokens, attention).shape)
+    ((1, 2, 3, 6), (1, 3, 6))
     """
 
     def __init__(
@@ -56,6 +62,11 @@ class Sorter(nn.Module):
         """Logits of the next number, from the separator on.
 
         `shift` (heads, token, token) is added to the QK circuits, rows asking, as if they were so.
+
+        >>> model = Sorter(numbers=5, length=3, width=8, heads=2, head_width=4)
+        >>> tokens = torch.tensor([[4, 0, 2, 5, 0, 2]])
+        >>> tuple(model(tokens).shape)  # batch out token
+        (1, 3, 6)
         """
         return self.read(tokens, self.attention(tokens, shift=shift))
 
@@ -104,14 +115,22 @@ def _normed(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def qk(model: Sorter) -> Float[Tensor, "heads token token"]:
-    """How strongly token i (row) asks for token j: the QK circuits (C26.1), less LayerNorm."""
+    """How strongly token i (row) asks for token j: the QK circuits (C26.1), less LayerNorm.
+
+    >>> tuple(qk(Sorter(numbers=5, length=3)).shape)
+    (2, 6, 6)
+    """
     instance("model", model, Sorter)
     E = _less_mean(model.E.detach())
     return (E @ model.Q.detach()) @ (E @ model.K.detach()).mT / model.Q.shape[2] ** 0.5
 
 
 def ov(model: Sorter) -> Float[Tensor, "heads token token"]:
-    """What attending to token i (row) adds to the logit of token j: the OV circuits (C26.2)."""
+    """What attending to token i (row) adds to the logit of token j: the OV circuits (C26.2).
+
+    >>> tuple(ov(Sorter(numbers=5, length=3)).shape)
+    (2, 6, 6)
+    """
     instance("model", model, Sorter)
     moved = _less_mean(model.E.detach()) @ model.V.detach() @ model.O.detach()
     return _less_mean(moved) @ model.U.detach()
@@ -124,19 +143,32 @@ def _less_mean(M: Tensor) -> Tensor:
 def lists(
     *, batch: int, numbers: int = 51, length: int = 10, rng: int | np.random.Generator
 ) -> Lists:
-    """Lists of distinct numbers below `numbers`, all as likely."""
+    """Lists of distinct numbers below `numbers`, all as likely.
+
+    >>> lists(batch=2, numbers=5, length=3, rng=0).tolist()
+    [[3, 2, 1], [3, 1, 2]]
+    """
     count("length", length, high=count("numbers", numbers))
     order = generator(rng).random((count("batch", batch), numbers)).argsort(1)
     return torch.from_numpy(order[:, :length])
 
 
 def in_order(x: Lists, rng: np.random.Generator | None = None) -> Lists:
-    """The sorted lists; no chance is in it."""
+    """The sorted lists; no chance is in it.
+
+    >>> in_order(torch.tensor([[4, 0, 2]])).tolist()
+    [[0, 2, 4]]
+    """
     return x.sort(1).values
 
 
 def permuted(share: float) -> Target:
-    """Targets of which a share are permuted at random, whole lists at a time."""
+    """Targets of which a share are permuted at random, whole lists at a time.
+
+    >>> x = torch.tensor([[4, 0, 2]] * 3)
+    >>> permuted(0.5)(x, np.random.default_rng(0)).tolist()
+    [[0, 2, 4], [0, 2, 4], [4, 2, 0]]
+    """
     number("share", share, low=0, high=1)
 
     def target(x: Lists, rng: np.random.Generator) -> Lists:
@@ -148,7 +180,12 @@ def permuted(share: float) -> Target:
 
 
 def replaced(share: float, *, numbers: int = 51) -> Target:
-    """Targets in order, but a share of elements are replaced by numbers that the list lacks."""
+    """Targets in order, but a share of elements are replaced by numbers that the list lacks.
+
+    >>> x = torch.tensor([[4, 0, 2]] * 3)
+    >>> replaced(0.5, numbers=9)(x, np.random.default_rng(0)).tolist()
+    [[0, 2, 4], [4, 5, 8], [0, 1, 4]]
+    """
     number("share", share, low=0, high=1)
 
     def target(x: Lists, rng: np.random.Generator) -> Lists:
@@ -162,7 +199,11 @@ def replaced(share: float, *, numbers: int = 51) -> Target:
 
 
 def floor_permuted(*, share: float, length: int = 10) -> float:
-    """The least loss for each number in nats if a share of targets are permuted (C26.5)."""
+    """The least loss for each number in nats if a share of targets are permuted (C26.5).
+
+    >>> round(floor_permuted(share=0.1), 2)
+    0.18
+    """
     N = factorial(count("length", length))
     p = number("share", share, low=0, high=1)
     rest, right = p / N, 1 - p + p / N
@@ -170,7 +211,11 @@ def floor_permuted(*, share: float, length: int = 10) -> float:
 
 
 def floor_replaced(*, share: float, numbers: int = 51, length: int = 10) -> float:
-    """The least loss for each number in nats if a share of elements are replaced (C26.6)."""
+    """The least loss for each number in nats if a share of elements are replaced (C26.6).
+
+    >>> round(floor_replaced(share=0.1), 2)
+    0.67
+    """
     count("numbers", numbers, low=2 * count("length", length))
     r = number("share", share, low=0, high=1)
     which = -length * (_xlogx(r) + _xlogx(1 - r))
@@ -186,12 +231,22 @@ def _xlogx(p: float) -> float:
 
 
 def sequence(x: Lists, y: Lists, *, separator: int = 51) -> Int[Tensor, "batch place"]:
-    """What the model reads: the list, the separator, the output but for its last number."""
+    """What the model reads: the list, the separator, the output but for its last number.
+
+    >>> sequence(torch.tensor([[4, 0, 2]]), torch.tensor([[0, 2, 4]]), separator=5).tolist()
+    [[4, 0, 2, 5, 0, 2]]
+    """
     return torch.cat([x, torch.full_like(x[:, :1], separator), y[:, :-1]], 1)
 
 
 def loss(model: Sorter, x: Lists, y: Lists) -> Float[Tensor, "batch length"]:
-    """Cross-entropy of each number of the outputs in nats."""
+    """Cross-entropy of each number of the outputs in nats.
+
+    >>> model = Sorter(numbers=5, length=3, width=8, heads=2, head_width=4)
+    >>> x = lists(batch=4, numbers=5, length=3, rng=0)
+    >>> tuple(loss(model, x, in_order(x)).shape)  # untrained, about log 6 each
+    (4, 3)
+    """
     logits = model(sequence(x, y, separator=model.numbers))
     return nn.functional.cross_entropy(logits.mT, y, reduction="none")
 
@@ -206,7 +261,15 @@ def train(
     decay: float = 0.01,
     rng: int | list[int] | np.random.Generator,
 ) -> Iterator[int]:
-    """Descends on fresh lists by AdamW, its rate falling linearly to 0; yields 0, 1, ... steps."""
+    """Descends on fresh lists by AdamW, its rate falling linearly to 0; yields 0, 1, ... steps.
+
+    >>> model = Sorter(numbers=5, length=3, width=8, heads=2, head_width=4)
+    >>> x = lists(batch=64, numbers=5, length=3, rng=0)
+    >>> before = loss(model, x, in_order(x)).mean()
+    >>> steps = list(train(model, steps=20, rng=1))
+    >>> steps[-1], bool(loss(model, x, in_order(x)).mean() < before)
+    (20, True)
+    """
     instance("model", model, Sorter)
     function("target", target)
     count("steps", steps)

@@ -21,14 +21,26 @@ Weights = tuple[Tensor, ...]
 def stored(
     x: Float[Tensor, "k batch T"], W: Float[Tensor, "k D T"], b: Float[Tensor, "k T"]
 ) -> Float[Tensor, "k batch T"]:
-    """Estimates x_hat = ReLU(W^T W x + b) of features kept in D dimensions (C23.1)."""
+    """Estimates x_hat = ReLU(W^T W x + b) of features kept in D dimensions (C23.1).
+
+    >>> W, b = torch.tensor([[[1.0, -1]]]), torch.zeros(1, 2)  # an antipodal pair
+    >>> x = torch.tensor([[[0.5, 0], [0, 0.25]]])
+    >>> stored(x, W, b).tolist()
+    [[[0.5, 0.0], [0.0, 0.25]]]
+    """
     return stored_linearly(x, W, b).relu()
 
 
 def stored_linearly(
     x: Float[Tensor, "k batch T"], W: Float[Tensor, "k D T"], b: Float[Tensor, "k T"]
 ) -> Float[Tensor, "k batch T"]:
-    """Estimates W^T W x + b, without the ReLU."""
+    """Estimates W^T W x + b, without the ReLU.
+
+    >>> W, b = torch.tensor([[[1.0, -1]]]), torch.zeros(1, 2)  # an antipodal pair
+    >>> x = torch.tensor([[[0.5, 0], [0, 0.25]]])
+    >>> stored_linearly(x, W, b).tolist()
+    [[[0.5, -0.5], [-0.25, 0.25]]]
+    """
     _fits("x", x, None, None, None)
     k, _, T = x.shape
     _fits("W", W, k, None, T)
@@ -42,7 +54,12 @@ def absolute(
     W_out: Float[Tensor, "k T D"],
     b: Float[Tensor, "k T"],
 ) -> Float[Tensor, "k batch T"]:
-    """Outputs ReLU(W_out ReLU(W_in x) + b) of D neurons, trained to be |x| (C23.6)."""
+    """Outputs ReLU(W_out ReLU(W_in x) + b) of D neurons, trained to be |x| (C23.6).
+
+    >>> W_in, W_out = torch.tensor([[[1.0], [-1]]]), torch.ones(1, 1, 2)
+    >>> absolute(torch.tensor([[[0.5], [-0.25]]]), W_in, W_out, torch.zeros(1, 1)).tolist()
+    [[[0.5], [0.25]]]
+    """
     _fits("x", x, None, None, None)
     k, _, T = x.shape
     _fits("W_in", W_in, k, None, T)
@@ -52,7 +69,11 @@ def absolute(
 
 
 def start(*shape: int, rng: object) -> Float[Tensor, "..."]:
-    """Weights of that shape, normal with variance 2 over the sum of the last two sizes (Xavier)."""
+    """Weights of that shape, normal with variance 2 over the sum of the last two sizes (Xavier).
+
+    >>> round(start(100, 100, rng=0).std().item(), 2)
+    0.1
+    """
     if len(shape) < 2:
         _wrong("shape", shape, "two sizes or more")
     sizes = [count("shape", size) for size in shape]
@@ -68,6 +89,10 @@ def inputs(
 
     An input of zeros is left out, so that none is wasted where p is small: the first feature that
     is on is drawn from its law, those behind it are on by chance. `loss` weighs for both.
+
+    >>> x = inputs(torch.full((1, 3), 0.1), batch=8, rng=0)
+    >>> tuple(x.shape), (x > 0).any(2).all().item()
+    ((1, 8, 3), True)
     """
     _density(p)
     count("batch", batch), number("low", low, high=1)
@@ -86,6 +111,12 @@ def loss(
     """E sum_t I_t (|x_t| - x_hat_t)^2 of each model, estimated from `inputs` x (C23.2).
 
     An input of zeros comes with its exact weight. For inputs in [0, 1] the goal |x| is x itself.
+
+    >>> W, b = torch.tensor([[[1.0, -1]]]), torch.zeros(1, 2)  # an antipodal pair
+    >>> p, importance = torch.tensor([[0.1, 0.1]]), torch.ones(1, 2)
+    >>> x = torch.tensor([[[0.5, 0.5], [0, 0.25]]])  # both on, one on
+    >>> round(loss(stored, (W, b), x, p=p, importance=importance).item(), 4)
+    0.0475
     """
     _task(model, weights, p)
     _tensor("x", x)
@@ -106,7 +137,14 @@ def learn(
     low: float | int = 0,
     rng: object,
 ) -> Weights:
-    """Weights after steps of Adam on fresh inputs; the rate falls to a hundredth, geometrically."""
+    """Weights after steps of Adam on fresh inputs; the rate falls to a hundredth, geometrically.
+
+    >>> p, importance = torch.tensor([[0.05, 0.05]]), torch.ones(1, 2)
+    >>> weights = start(1, 1, 2, rng=0), torch.zeros(1, 2)
+    >>> W, b = learn(stored, weights, p=p, importance=importance, steps=60, rng=0)
+    >>> W.prod().item() < 0  # an antipodal pair
+    True
+    """
     _task(model, weights, p)
     _importance(importance, p)
     count("steps", steps, low=0), count("batch", batch), positive("rate", rate)
@@ -123,7 +161,11 @@ def learn(
 
 
 def interference(W: Float[Tensor, "... D T"]) -> Float[Tensor, "... T"]:
-    """sum over j != i of (W_i . W_j / |W_i|)^2, what others say along feature i; 0 for W_i = 0."""
+    """sum over j != i of (W_i . W_j / |W_i|)^2, what others say along feature i; 0 for W_i = 0.
+
+    >>> interference(torch.tensor([[1.0, -1]])).tolist()
+    [1.0, 1.0]
+    """
     _tensor("W", W, 2)
     G = (W.mT @ W).square()
     size = W.square().sum(-2)
@@ -134,6 +176,9 @@ def dimensionality(W: Float[Tensor, "... D T"]) -> Float[Tensor, "... T"]:
     """|W_i|^2 / sum_j (W_i . W_j / |W_i|)^2, the share of a dimension that feature i has (C23.3).
 
     1 alone, 1/2 in an antipodal pair, 2/5 in a pentagon; 0 for W_i = 0.
+
+    >>> dimensionality(torch.tensor([[1.0, -1, 0], [0, 0, 1]])).tolist()  # a pair, one alone
+    [0.5, 0.5, 1.0]
     """
     _tensor("W", W, 2)
     size = W.square().sum(-2)
@@ -146,6 +191,10 @@ def one_active_loss(
     """E sum_t I_t (x_t - x_hat_t)^2 where feature j alone is on, uniform in [0, 1] (C23.4), exact.
 
     Each output is a ramp ReLU(g x + h) against c x, c = 1 or 0: a cubic on either side of its kink.
+
+    >>> W, b = torch.tensor([[[1.0, 0]]]), torch.tensor([[0.0, 0.5]])  # feature 1 is left out
+    >>> one_active_loss(W, b, torch.ones(1, 2)).round(decimals=2)
+    tensor([[0.2500, 0.0800]])
     """
     _tensor("W", W, 2)
     _tensor("b", b)
@@ -166,6 +215,10 @@ def phase_losses(*, p: float | int, importance: float | int) -> dict[str, float]
 
     Equation C23.5. One feature is left out, its bias at its mean p/2; or two are antipodal, exact
     unless both are on, when both lose the smaller. "pair of others" needs T = 3.
+
+    >>> losses = phase_losses(p=0.05, importance=0.5)
+    >>> min(losses, key=losses.__getitem__)
+    'extra in a pair'
     """
     number("p", p, low=0, high=1), positive("importance", importance)
     out = p / 3 - p**2 / 4

@@ -8,19 +8,33 @@ from ..arguments import instance, refuse
 
 
 def centred(M: Float[Tensor, "*heads n m"]) -> Float[Tensor, "*heads n m"]:
-    """M less the mean of each row, which no softmax over columns can see."""
+    """M less the mean of each row, which no softmax over columns can see.
+
+    >>> centred(torch.tensor([[1.0, 2, 6]])).tolist()
+    [[-2.0, -1.0, 3.0]]
+    """
     instance("M", M, Tensor)
     return M - M.mean(-1, keepdim=True)
 
 
 def along_less_across(M: Float[Tensor, "*heads n n"]) -> Float[Tensor, "*heads"]:
-    """The measure of translational symmetry of file 004 (C26.3): the less, the more symmetric."""
+    """The measure of translational symmetry of file 004 (C26.3): the less, the more symmetric.
+
+    >>> M = torch.tensor([[1.0, 2], [5, 1]])  # Toeplitz
+    >>> along_less_across(M).item()
+    -3.0
+    """
     along, across = _steps(M)
     return along - across
 
 
 def symmetry(M: Float[Tensor, "*heads n n"]) -> Float[Tensor, "*heads"]:
-    """The same free of scale: (across - along) / (across + along), 1 if M is Toeplitz."""
+    """The same free of scale: (across - along) / (across + along), 1 if M is Toeplitz.
+
+    >>> M = torch.tensor([[1.0, 2], [5, 1]])  # Toeplitz
+    >>> symmetry(M).item(), symmetry(M.flip(-1)).item()
+    (1.0, -1.0)
+    """
     along, across = _steps(M)
     return (across - along) / (across + along)
 
@@ -36,6 +50,10 @@ def deviation(M: Float[Tensor, "*heads n n"]) -> Float[Tensor, "*heads"]:
     """The variant it concedes (C26.4): 1 - s/s', standard deviations along lines and across.
 
     s is the root of the mean squared distance of an entry from the mean of its line.
+
+    >>> M = torch.tensor([[1.0, 2], [5, 1]])  # Toeplitz
+    >>> round(deviation(M).item(), 2)
+    1.0
     """
     M = _square(M)
     along, across = ((x - toeplitz(x)).square().mean((-1, -2)).sqrt() for x in (M, M.flip(-1)))

@@ -28,6 +28,14 @@ class Batch(NamedTuple):
     active: (batch, z) the active circuits, -1 where an input has fewer than the batch's most.
     states: (batch, z, d) what they hold by the oracle in that layer, or (L+1, batch, z, d); 0 where
         active is -1.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> batch = Testbed(network, z={1: 0.5, 2: 0.5}).sample(batch=4, rng=0)
+    >>> batch.active.tolist()
+    [[3, 4], [1, -1], [4, -1], [3, -1]]
+    >>> batch.on(6).sum(1).tolist()
+    [2, 1, 1, 1]
     """
 
     activations: Tensor
@@ -87,7 +95,14 @@ class Testbed:
     def inputs(
         self, *, batch: int = BATCH, rng: Seed = 0
     ) -> tuple[Int[Tensor, "batch z"], Float[Tensor, "batch z d"], Tensor]:
-        """Inputs as `Network.embed` takes them, and which are real: others have a^0 = 0."""
+        """Inputs as `Network.embed` takes them, and which are real: others have a^0 = 0.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> active, a0, real = Testbed(network, z={1: 0.5, 2: 0.5}).inputs(batch=4)
+        >>> tuple(a0.shape), real.sum(1).tolist()
+        ((4, 2, 4), [2, 1, 1, 1])
+        """
         rng = generator(rng)
         on = self._draw(self.network.T, count("batch", batch), rng)
         most = max(int(on.sum(1).max()), 1)
@@ -100,16 +115,39 @@ class Testbed:
         return active, a0 * real.unsqueeze(-1), real
 
     def stream(self, *, batch: int = BATCH, rng: Seed = 0) -> Iterator[Batch]:
-        """Endless batches of (activations, active, states), the same for the same seed."""
+        """Endless batches of (activations, active, states), the same for the same seed.
+
+        >>> import cisp
+        >>> from itertools import islice
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> stream = Testbed(network, z=1, layer=2).stream(batch=5)
+        >>> [tuple(batch.activations.shape) for batch in islice(stream, 3)]
+        [(5, 48), (5, 48), (5, 48)]
+        """
         rng, batch = generator(rng), count("batch", batch)
         return (self.sample(batch=batch, rng=rng) for _ in itertools.count())
 
     def dataset(self, *, batch: int = BATCH, rng: int = 0) -> Dataset[Batch]:
-        """The stream as a torch IterableDataset, for a DataLoader with batch_size=None."""
+        """The stream as a torch IterableDataset, for a DataLoader with batch_size=None.
+
+        >>> import cisp
+        >>> from torch.utils.data import DataLoader
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> data = Testbed(network, z=1, layer=2).dataset(batch=5)
+        >>> tuple(next(iter(DataLoader(data, batch_size=None))).activations.shape)
+        (5, 48)
+        """
         return _Stream(self, batch, rng)
 
     def directions(self, layer: int | None = None) -> Float[Tensor, "T D"]:
-        """Each circuit's mean activation while it is active, alone, at length 1."""
+        """Each circuit's mean activation while it is active, alone, at length 1.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> directions = Testbed(network, z=1).directions(2)
+        >>> tuple(directions.shape), directions.norm(dim=1).round(decimals=3).unique().tolist()
+        ((6, 48), [1.0])
+        """
         layer = self._one(layer)
         mean = self._alone[layer].mean(0).unsqueeze(-1)
         return torch.nn.functional.normalize(truth.placed(self.network, mean, layer)[..., 0], dim=1)
@@ -118,12 +156,24 @@ class Testbed:
         """Orthonormal columns of what each circuit's activations span while it is active, alone.
 
         Columns of zeros where a circuit spans fewer than another.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> tuple(Testbed(network, z=1).subspaces(2).shape)
+        (6, 48, 3)
         """
         layer = self._one(layer)
         return truth.placed(self.network, truth.span(self._alone[layer]), layer)
 
     def components(self, layer: int | None = None, *, whole: bool = False) -> Components:
-        """Each circuit's own part of W in layer 2..L, or its whole part; see `truth.components`."""
+        """Each circuit's own part of W in layer 2..L, or its whole part; see `truth.components`.
+
+        >>> import cisp
+        >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+        >>> parts = Testbed(network, z=1).components(2)
+        >>> bool((parts.total() + network.shared(2) - network.W(2)).abs().max() < 1e-5)
+        True
+        """
         return truth.components(self.network, self._one(layer), whole=whole)
 
     @cached_property

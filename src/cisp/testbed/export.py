@@ -31,6 +31,13 @@ def export(
     """Write model, configuration, a sample of activations and the truth to a folder.
 
     Raises FileExistsError if the folder holds something already.
+
+    >>> import cisp, tempfile
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export(Testbed(network, z=1), folder, samples=10)
+    ...     sorted(path.name for path in Path(folder).iterdir())
+    ['config.json', 'model.safetensors', 'sample.safetensors', 'truth.npz']
     """
     instance("bed", bed, Testbed)
     if not isinstance(folder, str | PathLike):

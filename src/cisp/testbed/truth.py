@@ -46,6 +46,15 @@ class Components:
 
     rows (T, R), columns (T, C): a circuit's neurons in the layer and in the one before.
     blocks (T, R, C): its weights between them. len is T, iteration gives dense parts.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> parts = components(network, 2)
+    >>> U, V = parts.factors(0)
+    >>> len(parts), parts.rank(0), bool((U @ V - parts.dense(0)).abs().max() < 1e-5)
+    (6, 2, True)
+    >>> torch.equal(parts.sparse(0).to_dense(), parts.dense(0)), tuple(parts.total().shape)
+    (True, (48, 48))
     """
 
     rows: Int[Tensor, "T R"]
@@ -98,6 +107,12 @@ def components(network: Network, layer: int, *, whole: bool = False) -> Componen
     whole   what W would hold on the circuit's own entries if no other circuit were there: its own
             part and the shared one there. Alone it computes the circuit; whole parts overlap and
             do not sum to W.
+
+    >>> import cisp
+    >>> network = cisp.superpose(cisp.conditional_rotations(T=6), D=48, S=2, L=2)
+    >>> own, whole = (components(network, 2, whole=whole) for whole in (False, True))
+    >>> tuple(own.blocks.shape), tuple(whole.blocks.shape)
+    ((6, 8, 8), (6, 8, 8))
     """
     own = [network.own(layer, t) for t in range(network.T)]
     rows, columns = (torch.stack([part[k] for part in own]) for k in (0, 1))

@@ -79,6 +79,11 @@ def derived_others_w_mean(table: Table, *, n: int, z: int, w_mean_a: float | int
 
     Within 10 % on prime steps, for m to 0.3; up to 20 % too high on designs that are not filled up,
     for m to 0.9; too low by half on a design whose last circuits meet far fewer others, x near -1.
+
+    >>> from cisp import prime_steps
+    >>> table = prime_steps(T=557, n=250, S=6)
+    >>> round(float(derived_others_w_mean(table, n=250, z=2, w_mean_a=8)), 3)
+    0.135
     """
     table = allocation.check_table(table, n=n, max_overlap=inf)
     T, S = table.shape
@@ -97,6 +102,11 @@ def derived_self_adjacent(table: Table, *, n: int) -> float:
     Both go by the same circuits u and share one of their overlaps with them. With the other two at
     their mean o = S q, and less the products of two circuits, as the Delta w_u add up to zero, it
     is o^2 [(T-1) q - (T-2) E(o_tu o_tv)].
+
+    >>> from cisp import prime_steps
+    >>> table = prime_steps(T=557, n=250, S=6)
+    >>> round(derived_self_adjacent(table, n=250), 5)
+    0.00104
     """
     table = allocation.check_table(table, n=n, max_overlap=inf)
     T, S = table.shape
@@ -112,6 +122,12 @@ def derived_rotation_active(table: Table, *, n: int, z: int, layer: int) -> floa
     turned along: that of adjacent layers is correlated (`derived_self_adjacent`). What is missing:
     neurons that should be off, and the ReLUs of active neurons, which cut off large negative
     noise, the more of it the larger z.
+
+    >>> from cisp import prime_steps
+    >>> table = prime_steps(T=557, n=250, S=6)
+    >>> found = [derived_rotation_active(table, n=250, z=2, layer=layer) for layer in (1, 2, 3)]
+    >>> np.round(found, 2).tolist()
+    [0.04, 0.19, 0.35]
     """
     table = allocation.check_table(table, n=n)
     T, z = len(table), count("z", z, high=len(table))
@@ -152,6 +168,10 @@ def derived_embedding_mean(table: Table, *, n: int, chi: float) -> Float[np.ndar
     With c the load, none of the c_p' circuits on p' in one layer is dealt to p in the next with
     probability about e^(-c_p c_p'/T), for T well above both loads. The entry is then -chi, else
     1/S. Its two outer eigenvalues are the outliers of the matrix of a single dealing.
+
+    >>> table = np.array([[0, 1], [0, 2]])
+    >>> derived_embedding_mean(table, n=3, chi=0.1).round(2).tolist()
+    [[0.42, 0.28, 0.28], [0.28, 0.14, 0.14], [0.28, 0.14, 0.14]]
     """
     table = allocation.check_table(table, n=n, max_overlap=inf)
     c, (T, S) = allocation.load(table, n=n), table.shape

@@ -84,6 +84,9 @@ def mse_others_delta_w(
     """E|others, Delta w|^2: noise that the other z-1 active circuits make through Delta w (6.31).
 
     (z-1) T q^2 E|Delta w_u a_v|^2 by way of third circuits u, (z-1) q E|Delta w_v a_v|^2 directly.
+
+    >>> round(mse_others_delta_w(T=557, D=1000, d=4, S=6, z=2, delta_w_a=1, delta_w_own=1), 4)
+    0.0113
     """
     q, z = _q(T, D, d, S, q), count("z", z, high=T)
     number("delta_w_a", delta_w_a, low=0), number("delta_w_own", delta_w_own, low=0)
@@ -115,7 +118,11 @@ def mse_others(
     w_own: float | int,
     q: float | None = None,
 ) -> float:
-    """E|others|^2 = (z-1) T q^2 E|w_u a_v|^2 + (z-1) q E|w_v a_v|^2, both parts (6.37)."""
+    """E|others|^2 = (z-1) T q^2 E|w_u a_v|^2 + (z-1) q E|w_v a_v|^2, both parts (6.37).
+
+    >>> round(mse_others(T=557, D=1000, d=4, S=6, z=2, w_a=9, w_own=9), 4)
+    0.102
+    """
     number("w_a", w_a, low=0), number("w_own", w_own, low=0)
     return mse_others_delta_w(T=T, D=D, d=d, S=S, z=z, delta_w_a=w_a, delta_w_own=w_own, q=q)
 
@@ -137,6 +144,11 @@ def mse_active(
 
     (l-1) T q^2 (z E|Delta w_u a_v|^2 + (z-1) E|w-bar a_v|^2) + l (z-1) q E|w_v a_v|^2. Layer 1 has
     the overlaps alone, each layer after it adds all three and hands on what came before (6.40).
+
+    >>> sizes = {"T": 557, "D": 1000, "d": 4, "S": 6}
+    >>> found = mse_active(**sizes, z=2, layer=3, delta_w_a=1, w_mean_a=8, w_own=9)
+    >>> round(found, 3)  # of rotations: `mse_rotation_active`
+    0.252
     """
     q, z = _q(T, D, d, S, q), count("z", z, high=T)
     before = count("layer", layer) - 1
@@ -147,7 +159,11 @@ def mse_active(
 
 
 def mse_indicator_active(*, T: int, D: int, d: int, S: int, z: int, layer: int) -> float:
-    """E(delta alpha)^2 of an active circuit: 0, as the step removes small errors (6.42)."""
+    """E(delta alpha)^2 of an active circuit: 0, as the step removes small errors (6.42).
+
+    >>> mse_indicator_active(T=557, D=1000, d=4, S=6, z=2, layer=3)
+    0.0
+    """
     _sizes(T, D, d, S)
     count("z", z, high=T), count("layer", layer)
     return 0.0

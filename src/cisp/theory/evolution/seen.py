@@ -17,6 +17,12 @@ def received(crowd: Crowd, own: Array, X: Array, shift: Array) -> Array:
 
     W_emb is (1/S + chi) times 1 on its linked entries, less chi on all. So with all S positions of
     t linked to p, and S a_t what these hold, they bring (1/S + chi) S a_t - chi S a_t = a_t.
+
+    >>> from cisp.theory.evolution.crowd import crowd_of
+    >>> crowd = crowd_of(T=12, D=96, d=4, S=3)
+    >>> own, X = np.array([0.0, 1.0]), np.array([1.0, 0.0])
+    >>> received(crowd, own, X, shift=crowd.chi * X).round(2).tolist()  # 1/S of a stranger
+    [0.33, 1.0]
     """
     return own + ((1 / crowd.S + crowd.chi) * X - shift)
 

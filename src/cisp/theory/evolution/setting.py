@@ -17,6 +17,11 @@ class Step:
     """s = clip(gain (u - threshold) + 1/2, 0, 1): the step of the On-indicators (C10.2).
 
     The post's, min(max(2u - 1/2, 0), 1), has gain 2 and threshold 1/2 (3.3).
+
+    >>> post, late = Step(), Step(gain=4, threshold=0.75)
+    >>> u = np.array([0.2, 0.5, 0.75, 0.9])
+    >>> post(u).tolist(), late(u).round(1).tolist()
+    ([0.0, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0])
     """
 
     gain: float | int = 2
@@ -26,7 +31,11 @@ class Step:
         return np.clip(self.gain * (u - self.threshold) + 0.5, 0, 1)
 
     def knots(self, indicators: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
-        """The u of each of some indicators."""
+        """The u of each of some indicators.
+
+        >>> Step().knots(np.array([0.0, 0.5, 1.0])).tolist()
+        [0.25, 0.5, 0.75]
+        """
         return self.threshold + (indicators - 0.5) / self.gain
 
 
@@ -50,6 +59,12 @@ class Ingredients:
     a circuit hear different circuits, positions of two other active circuits, a circuit's own
     vector that others send back (6.26), the noise of a circuit that moves all its neurons alike,
     and the shrinking of active vectors.
+
+    >>> from cisp.theory import evolve
+    >>> deaf = Ingredients(own=lambda crowd, own: 0 * own)  # to what a circuit itself sends
+    >>> found = evolve(T=60, D=400, S=4, z=1, L=2, ingredients=deaf).errors
+    >>> found.query("layer == 2 and circuits == 'active'").mse.round(1).tolist()
+    [1.0, 1.0]
     """
 
     draws: int = 16
