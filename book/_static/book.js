@@ -14,7 +14,7 @@ function fitFigures() {
   for (const image of every('.cell_output img')) {
     const box = image.closest('.figure-box') ?? document.createElement('div')
     if (!box.isConnected) image.replaceWith(box), box.append(image)
-    box.className = image.naturalWidth > 450 ? 'figure-box large' : 'figure-box'
+    box.className = image.naturalWidth > 620 ? 'figure-box large' : 'figure-box'
     box.style.setProperty('--wide', `${image.naturalWidth}px`)
   }
 }
