@@ -18,7 +18,10 @@ REFERENCE = re.compile(r"""(?<=["(])#([^")]*)""")
 MARK = re.compile(r'<use xlink:href="#m[^>]*>')
 BARE = re.compile(r"<g>\n?((?:[^<]|<(?!/?g[ >]))*)</g>\n?")
 FINE = re.compile(r"-?\d+\.\d{3,}")
-MARKS = re.compile(r'<g((?: clip-path="[^"]*")?)>\n((?:<use [^>]*?( style="[^"]*")/>\n)(?:<use [^>]*?\3/>\n)+)</g>')
+MARKS = re.compile(
+    r'<g((?: clip-path="[^"]*")?)>\n'
+    r'((?:<use [^>]*?( style="[^"]*")/>\n)(?:<use [^>]*?\3/>\n)+)</g>'
+)
 FONT = re.compile(r"@font-face\{[^}]*Awesome[^}]*\}|(?:\.fa-[\w-]+:before,?)+\{content:[^}]*\}")
 
 
