@@ -173,9 +173,10 @@ def test_in_a_notebook_a_figure_is_drawn_in_lines_and_the_same_each_time(
     ipython = pytest.importorskip("IPython")
     backend = pytest.importorskip("matplotlib_inline.config").InlineBackend
     notebook = pytest.importorskip("traitlets.config").Configurable()
-    monkeypatch.setattr(ipython, "get_ipython", lambda: notebook)
     backend.clear_instance()
-    plots.use_style()
+    with monkeypatch.context() as here:
+        here.setattr(ipython, "get_ipython", lambda: notebook)
+        plots.use_style()
     inline = backend.instance()
     backend.clear_instance()
     assert inline.figure_formats == {"svg"}
