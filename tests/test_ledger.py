@@ -34,6 +34,18 @@ def test_every_row_names_a_size() -> None:
     assert [(r["equation"], r["where"]) for r in found if not re.search(SIZE, r["where"])] == []
 
 
+def test_the_line_of_a_verdict_names_its_settings() -> None:
+    lines = [
+        ("".join(output["data"]["text/plain"]), output["metadata"]["ledger"]["where"])
+        for page in sorted(BOOK.glob("*.ipynb"))
+        for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]
+        for output in cell.get("outputs", [])
+        if "ledger" in output.get("metadata", {})
+    ]
+    assert len(lines) > 100
+    assert [line for line, where in lines if f"({where})" not in line] == []
+
+
 def test_a_law_of_this_book_names_sizes_redundancy_active_circuits_and_table() -> None:
     laws = [
         row
