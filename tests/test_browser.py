@@ -4,14 +4,19 @@ import csv
 import json
 import os
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from io import BytesIO, StringIO
 from pathlib import Path
 from shutil import copytree
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from browser import BOOK, CHECKS, broken_links, faults, opened, served
+from PIL import Image
 from playwright.sync_api import Browser, Route
 from test_prints import printed
 
@@ -393,6 +398,55 @@ def test_a_title_is_text_in_the_contents_of_the_printed_book(
         (title,) = page.locator("article > nav a[href='#05_readout']").all_inner_texts()
         assert title.startswith("<img> ")
         assert page.locator("article > nav img").count() == 0
+
+
+def drawn(browser: Browser, svg: str) -> np.ndarray:
+    """The pixels of a figure as an image of a page."""
+    with browser.new_page() as page:
+        address = "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()
+        page.set_content(f'<img src="{address}">')
+        page.wait_for_load_state("load")
+        with Image.open(BytesIO(page.screenshot())) as image:
+            return np.asarray(image.convert("L")).astype(int)
+
+
+def figure() -> str:
+    """A figure as matplotlib writes it: marks, half transparent ones, an image, a formula."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
+    left.plot([0, 1 / 3, 1], [0, 1 / 7, 1], "o-", mfc="white", ms=12, label="$x^2$")
+    left.scatter([0, 0.5, 1], [1, 0.5, 0], s=[300, 600, 900], alpha=0.3, lw=3, edgecolor="red")
+    left.legend()
+    right.imshow(np.arange(12).reshape(3, 4))
+    fig.savefig(file := StringIO(), format="svg")
+    plt.close(fig)
+    return file.getvalue()
+
+
+def test_a_lightened_figure_is_the_same_picture_in_fewer_bytes(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(TABLE.parent / "_ext")
+    whole = figure()
+    light = import_module("theme_mends").lightened(whole)
+    assert len(light) < 0.8 * len(whole)
+    before, after = drawn(browser, whole), drawn(browser, light)
+    assert np.ptp(before) > 200  # something is drawn
+    assert (abs(before - after) > 64).mean() < 1e-4  # edges move by a hundredth of a point
+
+
+@pytest.mark.usefixtures("book")
+def test_every_figure_is_drawn_in_lines_and_lightened() -> None:
+    files = [*(BOOK / "_images").iterdir()]
+    assert len(files) > 60
+    assert {file.suffix for file in files} == {".svg"}
+    assert not any("<metadata>" in file.read_text(encoding="utf-8") for file in files)
+
+
+@pytest.mark.parametrize("page", ["intro", "14_embed_without_seizure"])
+def test_a_figure_of_one_panel_fits_a_phone(browser: Browser, book: str, page: str) -> None:
+    with opened(browser, f"{book}/book/{page}.html", width=375) as there:
+        box = there.locator(".figure-box").first
+        assert box.evaluate("e => e.scrollWidth <= e.clientWidth")
 
 
 def stored(notebook: Path) -> list[str]:

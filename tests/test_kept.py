@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from tqdm import tqdm
 
 import cisp
 
@@ -23,6 +24,11 @@ def toy(scale: int) -> pd.DataFrame:
     """A table that leaves a trace of being made."""
     CALLS.append(scale)
     return pd.DataFrame({"value": [scale * 1.5]})
+
+
+def barred() -> pd.DataFrame:
+    """A table whose making shows a bar."""
+    return pd.DataFrame({"value": list(tqdm(range(3)))})
 
 
 @pytest.fixture
@@ -112,6 +118,20 @@ def test_the_kept_tables_are_of_this_code(
     monkeypatch.setattr(cisp, "measure", recomputed)
     monkeypatch.setattr(cisp, "worst_case", recomputed)
     assert len(getattr(page, name)()) == rows
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_table_is_made_anew_with_a_bar_only_where_it_was_asked_for(
+    kept: ModuleType,
+    asked: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(kept, "DATA", tmp_path)
+    monkeypatch.setattr(kept, "asked", asked)
+    assert len(kept.kept("barred", barred)) == 3
+    assert bool(capsys.readouterr().err) == asked
 
 
 def test_every_study_is_made_again_by_one_command(kept: ModuleType) -> None:

@@ -34,11 +34,23 @@ def test_every_row_names_a_size() -> None:
     assert [(r["equation"], r["where"]) for r in found if not re.search(SIZE, r["where"])] == []
 
 
+def test_the_line_of_a_verdict_names_its_settings() -> None:
+    lines = [
+        ("".join(output["data"]["text/plain"]), output["metadata"]["ledger"]["where"])
+        for page in sorted(BOOK.glob("*.ipynb"))
+        for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]
+        for output in cell.get("outputs", [])
+        if "ledger" in output.get("metadata", {})
+    ]
+    assert len(lines) > 100
+    assert [line for line, where in lines if f"({where})" not in line] == []
+
+
 def test_a_law_of_this_book_names_sizes_redundancy_active_circuits_and_table() -> None:
     laws = [
         row
         for row in rows("*.ipynb")
-        if re.fullmatch(r"C([789]|10)\.[123]|C14\.4", row["equation"])
+        if re.fullmatch(r"C([789]|10)\.[123]|C14\.4|density evolution .*", row["equation"])
     ]
     laws = [row for row in laws if not row["page"].startswith(("15", "16", "17"))]
     assert len(laws) > 30

@@ -13,7 +13,7 @@ import pytest
 
 from cisp_book.claims import MARKED, claimed, in_text
 
-BOOK = Path(__file__).parent.parent / "book"
+BOOK, SOURCE = (Path(__file__).parent.parent / name for name in ("book", "src"))
 PAGES = sorted(BOOK.glob("*.ipynb"))
 CHAPTERS = [page for page in PAGES if page.stem[:2].isdigit()]
 EQUATIONS = {
@@ -166,6 +166,52 @@ def test_a_chapter_says_what_it_needs_and_begins_with_its_sizes(page: Path) -> N
     tree = ast.parse(first.source)
     assert tree.body
     assert all(isinstance(statement, ast.Assign) for statement in tree.body)
+
+
+def numbers(code: str) -> set[int]:
+    """The whole numbers that stand in code."""
+    nodes = ast.walk(ast.parse(code))
+    return {n.value for n in nodes if isinstance(n, ast.Constant) and type(n.value) is int}
+
+
+def typed_sizes(captions: list[str], parameters: str, code: str, behind: str) -> list[str]:
+    """Sizes of captions that are neither a page's parameter nor in its code, nor, else, behind it.
+
+    Behind a page is what it imports; that counts for sizes that are no parameters.
+    """
+    given = {
+        assigned.targets[0].id: assigned.value.value
+        for assigned in ast.parse(parameters).body
+        if isinstance(assigned, ast.Assign)
+        and isinstance(assigned.targets[0], ast.Name)
+        and isinstance(assigned.value, ast.Constant)
+    }
+    own, all_of_them = numbers(code), numbers(code) | numbers(behind)
+    found = [m for text in captions for m in re.findall(r"\b([TDSLMdz]) = (\d[\d,]*\d|\d)", text)]
+    return [
+        f"{name} = {value}"
+        for name, value in found
+        if (number := int(value.replace(",", ""))) != given.get(name)
+        and number not in (own if name in given else all_of_them)
+    ]
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=lambda page: page.stem)
+def test_sizes_in_captions_are_those_of_the_code(page: Path) -> None:
+    captions = re.findall(r"\*\*Fig\. [\d.]+\*\* .*", "\n".join(texts(page)))
+    parameters, *code = (cell.source for cell in code_cells(page))
+    names = re.findall(r"^from (cisp_book[\w.]*) import", "\n".join(code), re.MULTILINE)
+    files = [SOURCE.joinpath(*name.split(".")).with_suffix(".py") for name in names]
+    behind = "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
+    assert typed_sizes(captions, parameters, "\n".join(code), behind) == []
+
+
+def test_a_size_of_a_caption_that_no_code_has_is_noticed() -> None:
+    given = "T = 100", "run(S=6)", "D = 800"
+    assert typed_sizes(["S = 6, T = 100 and D = 800"], *given) == []
+    for wrong in ("T = 557", "S = 5", "D = 1,000"):
+        assert typed_sizes([wrong], *given) == [wrong]
+    assert typed_sizes(["T = 800"], *given)  # a parameter, and not what stands behind
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

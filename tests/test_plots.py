@@ -1,6 +1,8 @@
 """Plots draw what they are given on the axes they are given, and return these."""
 
+import sys
 from collections.abc import Iterator
+from io import StringIO
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -162,3 +164,32 @@ def test_no_two_networks_share_a_colour_or_a_mark_and_no_allocation_looks_like_a
         plots.POST,
         plots.EXTRINSIC,
     ]
+
+
+@pytest.mark.filterwarnings("ignore:InlineBackend:DeprecationWarning")  # its own
+def test_in_a_notebook_a_figure_is_drawn_in_lines_and_the_same_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ipython = pytest.importorskip("IPython")
+    backend = pytest.importorskip("matplotlib_inline.config").InlineBackend
+    notebook = pytest.importorskip("traitlets.config").Configurable()
+    backend.clear_instance()
+    with monkeypatch.context() as here:
+        here.setattr(ipython, "get_ipython", lambda: notebook)
+        plots.use_style()
+    inline = backend.instance()
+    backend.clear_instance()
+    assert inline.figure_formats == {"svg"}
+    assert inline.print_figure_kwargs["dpi"] == 220
+    files = StringIO(), StringIO()
+    for file in files:
+        fig, ax = plt.subplots()
+        ax.plot([0, 1], "o")
+        fig.savefig(file, format="svg", **inline.print_figure_kwargs)
+    assert files[0].getvalue() == files[1].getvalue()
+
+
+def test_outside_a_notebook_the_style_asks_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    monkeypatch.setitem(sys.modules, "matplotlib_inline.config", None)
+    plots.use_style()

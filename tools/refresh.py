@@ -7,7 +7,6 @@ introduction is kept beside it, for the README.
 
 import re
 import sys
-from base64 import b64decode
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -50,8 +49,10 @@ def refresh(path: Path) -> None:
             if OUTSIDE in output.get("text", ""):
                 raise RuntimeError(f"{path} cell {number}: {output.text}")
             data = output.get("data", {})
-            if path.stem == "intro" and "image/png" in data:
-                (path.parent / "_static" / "intro.png").write_bytes(b64decode(data["image/png"]))
+            if path.stem == "intro" and "image/svg+xml" in data:
+                lines = data["image/svg+xml"].splitlines()
+                picture = "\n".join(line.rstrip() for line in lines) + "\n"
+                (path.parent / "_static" / "intro.svg").write_text(picture, encoding="utf-8")
             for kind in [k for k in data if k.startswith(DROPPED)]:
                 del data[kind]
             if "metadata" in output:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-ENTRY, FONTS = "tex-chtml-full.js", "output/chtml/fonts/woff-v2"
+ENTRY, FONTS = "tex-chtml.js", "output/chtml/fonts/woff-v2"
 
 
 def copy(app: Sphinx, exception: Exception | None) -> None:

@@ -9,12 +9,13 @@ function fitFormulas() {
   }
 }
 
-// A figure drawn for a wide screen keeps letters of a legible size on a phone, and scrolls.
+// On a phone a figure of one panel is shown whole; panels side by side keep a legible size and scroll.
 function fitFigures() {
   for (const image of every('.cell_output img')) {
     const box = image.closest('.figure-box') ?? document.createElement('div')
     if (!box.isConnected) image.replaceWith(box), box.append(image)
-    box.className = image.naturalWidth > 600 ? 'figure-box large' : 'figure-box'
+    box.className = image.naturalWidth > 700 ? 'figure-box large' : 'figure-box'
+    box.style.setProperty('--wide', `${image.naturalWidth}px`)
   }
 }
 

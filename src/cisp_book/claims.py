@@ -105,7 +105,7 @@ def bounded(
 def _enter(equation: str, **row: str) -> None:
     row = {"equation": equation, **row}
     ENTERED.append(row)
-    line = f"{equation} {row['says']}: {row['ratio']}; {row['verdict']}"
+    line = f"{equation} {row['says']} ({row['where']}): {row['ratio']}; {row['verdict']}"
     display({"text/plain": line}, raw=True, metadata={"ledger": row})
 
 

@@ -135,17 +135,9 @@ def links(network: cisp.Network | None = None) -> HTML:
         at = middle + 160 / S * (np.arange(S) - (S - 1) / 2)
         on = arrives > limit
         for s in range(S):
-            parts.append(
-                line(
-                    at[s],
-                    170,
-                    middle,
-                    60,
-                    gap=9,
-                    **({"color": FIRST} if s < h else {"dash": "2 5"}),
-                )
-            )
-            parts.append(dot(at[s], 170, FIRST))
+            color, dash = (FIRST, "") if s < h else (INK, "2 5")
+            link = line(at[s], 170, middle, 60, color=color, gap=9, dash=dash)
+            parts += [link, dot(at[s], 170, FIRST)]
         state = f"{arrives:.2f} {'>' if on else '<'} {limit:g}: {'on' if on else 'off'}"
         parts += [
             dot(middle, 60, *([INK] if on else [])),

@@ -1,14 +1,16 @@
 """Drawings of chapter 8: the three paths by which noise reaches a circuit."""
 
 from dataclasses import dataclass
-from math import hypot
 
 from IPython.display import HTML
 
-COLORS = {"t": "#0072B2", "u": "currentColor", "v": "#D55E00"}
+from cisp_book.svg import FIRST, INK, SECOND, arrow, circle, line, row, text
+
+COLORS = {"t": FIRST, "u": INK, "v": SECOND}
 WIDTH, HEIGHT = 240, 206  # px, of one panel
 ABOVE, MIDDLE, BELOW = 66, 120, 174  # heights of layer l, the circuits, layer l - 1
 RING, ROUND = 6, 12  # radii of a position and of a circuit
+SLANTED = 'font-style="italic"'
 
 
 @dataclass(frozen=True)
@@ -62,38 +64,48 @@ PANELS = (
 
 def paths() -> HTML:
     """Self, others and previous, a drawing each: side by side, on a phone one below the other."""
-    drawings = "\n".join(map(_drawing, PANELS))
-    side_by_side = 'class="drawing" style="display:flex;flex-wrap:wrap;gap:1.5rem"'
-    return HTML(f"<div {side_by_side}>\n{drawings}\n</div>")
+    pictures = ((f"{p.title}: {p.says}", _drawing(p)) for p in PANELS)
+    return row(pictures, width=WIDTH, height=HEIGHT)
 
 
-def _drawing(panel: Panel) -> str:
-    lines = [
-        _line(panel.circuits[t], p, y, COLORS[t], 'stroke-width="1" opacity="0.45"')
-        for y, row in ((ABOVE, panel.above), (BELOW, panel.below))
-        for t in panel.circuits
-        for p in row[t]
-    ]
+def _drawing(panel: Panel) -> list[str]:
+    at = {t: (_x(column), MIDDLE) for t, column in panel.circuits.items()}
     parts = [
-        _text(0, 16, panel.title, 'font-weight="bold"'),
-        _text(202, ABOVE + 5, "l", 'font-style="italic"'),
-        _text(202, BELOW + 5, '<tspan font-style="italic">l</tspan> − 1'),
-        *lines,
-        *(_stretch(panel, *stretch) for stretch in panel.path),
-        *(_position(p, ABOVE, panel.above, full=False) for p in range(6)),
-        *(_position(p, BELOW, panel.below, full=True) for p in range(6)),
-        *(_circuit(t, column) for t, column in panel.circuits.items()),
-        *(_letter(_x(p), ABOVE - 14, "t") for p in panel.above["t"]),
-        *(_letter(_x(p), BELOW + 25, t) for t in "tv" for p in panel.below.get(t, ())),
+        text(0, 16, panel.title, anchor="start", look='font-weight="bold"'),
+        text(202, ABOVE + 5, "l", anchor="start", look=SLANTED),
+        text(202, BELOW + 5, "l − 1", anchor="start", look=SLANTED),
     ]
+    for y, rows in ((ABOVE, panel.above), (BELOW, panel.below)):
+        parts += [
+            line(*at[t], _x(p), y, color=COLORS[t], gap=(ROUND, RING), width=1, opacity=0.45)
+            for t in at
+            for p in rows[t]
+        ]
+    for signal, start, through, end in panel.path:
+        color, dash = COLORS[signal], "7 4" if _detour(panel, through) else ""
+        x, y = at[through]
+        into, out = (RING, ROUND), (ROUND, RING + 1)
+        parts += [
+            line(_x(start), BELOW, x, y, color=color, gap=into, dash=dash, width=3),
+            arrow(x, y, _x(end), ABOVE, color=color, gap=out, dash=dash, width=3, head=11),
+        ]
+    for y, rows in ((ABOVE, panel.above), (BELOW, panel.below)):
+        parts += [_position(p, y, rows, full=y == BELOW) for p in range(6)]
+    for t, place in at.items():
+        parts.append(circle(*place, r=ROUND, edge=COLORS[t], fill=COLORS[t], tint=0.15))
+        parts.append(text(place[0], MIDDLE + 5, t, look=SLANTED))
+    parts += [text(_x(p), ABOVE - 14, "t", look=SLANTED) for p in panel.above["t"]]
+    for t in "tv":
+        parts += [text(_x(p), BELOW + 25, t, look=SLANTED) for p in panel.below.get(t, ())]
     if panel.error is not None:
-        x, look = _x(panel.error), 'fill="none" stroke="currentColor" stroke-width="1.5"'
-        parts.append(f'<circle cx="{x}" cy="{BELOW}" r="{RING + 4}" {look}/>')
-        parts.append(_text(x + 10, BELOW + 25, "error"))
-    style = f"width:100%;max-width:{WIDTH}px;font-size:14px"
-    head = f'<svg role="img" aria-label="{panel.title}: {panel.says}" style="{style}"'
-    box = f'viewBox="0 0 {WIDTH} {HEIGHT}" fill="currentColor"'
-    return "\n".join([f"{head} {box}>", *parts, "</svg>"])
+        parts.append(circle(_x(panel.error), BELOW, r=RING + 4, edge=INK))
+        parts.append(text(_x(panel.error) + 10, BELOW + 25, "error", anchor="start"))
+    return parts
+
+
+def _detour(panel: Panel, through: str) -> bool:
+    """Whether this stretch goes through an inactive circuit where another goes directly."""
+    return len(panel.path) > 1 and through == "u"
 
 
 def _x(column: int) -> int:
@@ -105,53 +117,4 @@ def _position(p: int, y: int, rows: dict[str, tuple[int, ...]], *, full: bool) -
     owner = next((t for t in "tvu" if p in rows.get(t, ())), "")
     color = COLORS[owner or "u"]
     fill = color if full and owner in ("t", "v") else "none"
-    look = f'fill="{fill}" stroke="{color}" stroke-width="1.5" opacity="{1 if owner else 0.4}"'
-    return f'<circle cx="{_x(p)}" cy="{y}" r="{RING}" {look}/>'
-
-
-def _circuit(t: str, column: int) -> str:
-    """A circuit between the layers, with its letter."""
-    look = f'fill="{COLORS[t]}" fill-opacity="0.15" stroke="{COLORS[t]}" stroke-width="1.5"'
-    ring = f'<circle cx="{_x(column)}" cy="{MIDDLE}" r="{ROUND}" {look}/>'
-    return f"{ring}\n{_letter(_x(column), MIDDLE + 5, t)}"
-
-
-def _stretch(panel: Panel, signal: str, start: int, through: str, end: int) -> str:
-    """Up from a position into a circuit, and on to a position; broken through an inactive one."""
-    column, color = panel.circuits[through], COLORS[signal]
-    broken = ' stroke-dasharray="7 4"' if len(panel.path) > 1 and through == "u" else ""
-    look = f'stroke-width="3"{broken}'
-    into = _line(column, start, BELOW, color, look)
-    out = _line(column, end, ABOVE, color, look, free=RING + 10)
-    return f"{into}\n{out}\n{_head(_x(end), ABOVE, _x(column), MIDDLE, color)}"
-
-
-def _line(column: int, p: int, y: int, color: str, look: str, free: int = RING) -> str:
-    """A line from the round of a circuit to a position, from whose middle it keeps `free` px."""
-    a = _along(_x(column), MIDDLE, _x(p), y, ROUND)
-    b = _along(_x(p), y, _x(column), MIDDLE, free)
-    ends = f'x1="{a[0]}" y1="{a[1]}" x2="{b[0]}" y2="{b[1]}"'
-    return f'<line {ends} stroke="{color}" {look}/>'
-
-
-def _head(x: int, y: int, from_x: int, from_y: int, color: str) -> str:
-    """An arrow's head that points at a position, from where its line comes."""
-    tip, back = (_along(x, y, from_x, from_y, RING + k) for k in (1, 12))
-    right, down = back[0] - tip[0], back[1] - tip[1]
-    corners = [tip, *((back[0] - s * down / 2, back[1] + s * right / 2) for s in (1, -1))]
-    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in corners)
-    return f'<polygon points="{points}" fill="{color}"/>'
-
-
-def _along(x: int, y: int, to_x: int, to_y: int, far: int) -> tuple[float, float]:
-    """The point `far` px from one point towards another."""
-    share = far / hypot(to_x - x, to_y - y)
-    return round(x + (to_x - x) * share, 1), round(y + (to_y - y) * share, 1)
-
-
-def _letter(x: int, y: int, letter: str) -> str:
-    return _text(x, y, letter, 'font-style="italic" text-anchor="middle"')
-
-
-def _text(x: int, y: int, words: str, look: str = "") -> str:
-    return f'<text x="{x}" y="{y}" {look}>{words}</text>'
+    return circle(_x(p), y, r=RING, edge=color, fill=fill, opacity=1 if owner else 0.4)

@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,7 +46,8 @@ def kept(
     elif was != key:
         with warnings.catch_warnings():
             warnings.simplefilter("error", StaleWarning)  # no new table from a stale one
-            text = make(**parameters).to_csv(index=False, float_format="%.6g")
+            with nullcontext() if asked else redirect_stderr(StringIO()):  # no bars on a page
+                text = make(**parameters).to_csv(index=False, float_format="%.6g")
         path.write_text(f"{key}\n{text}", encoding="utf-8")
     return pd.read_csv(path, comment="#")
 

@@ -32,25 +32,76 @@ def panels(pictures: Iterable[tuple[str, Iterable[str]]], *, size: int, says: st
     )
 
 
-def line(
-    x0: float, y0: float, x1: float, y1: float, *, color: str = INK, gap: float = 0, dash: str = ""
-) -> str:
-    """A thin line, `gap` short of either end."""
-    dx, dy = gap * np.array([x1 - x0, y1 - y0]) / max(np.hypot(x1 - x0, y1 - y0), 1e-9)
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    start, end = (rounded(x0 + dx), rounded(y0 + dy)), (rounded(x1 - dx), rounded(y1 - dy))
-    ends = f'x1="{start[0]}" y1="{start[1]}" x2="{end[0]}" y2="{end[1]}"'
-    return f'<line {ends} stroke="{color}" stroke-width="1.3"{dashed}/>'
-
-
-def arrow(x0: float, y0: float, x1: float, y1: float) -> str:
-    """A line with a head at its end."""
-    along = np.array([x1 - x0, y1 - y0]) / np.hypot(x1 - x0, y1 - y0)
-    foot, across = np.array([x1, y1]) - 8 * along, 4 * np.array([-along[1], along[0]])
-    head = " ".join(
-        f"{rounded(x)},{rounded(y)}" for x, y in ((x1, y1), foot + across, foot - across)
+def row(pictures: Iterable[tuple[str, Iterable[str]]], *, width: int, height: int) -> HTML:
+    """Pictures of one size, each with its own words, side by side as far as there is room."""
+    each = "".join(
+        f'<svg role="img" aria-label="{escape(says)}" viewBox="0 0 {width} {height}" '
+        f'font-size="14" fill="{INK}" style="width:100%;max-width:{width}px">{"".join(parts)}</svg>'
+        for says, parts in pictures
     )
-    return line(x0, y0, *foot) + f'<polygon points="{head}"/>'
+    style = "display:flex;flex-wrap:wrap;gap:1.5rem"
+    return HTML(f'<div class="drawing" style="{style}">{each}</div>')
+
+
+def line(
+    x0: float,
+    y0: float,
+    x1: float,
+    y1: float,
+    *,
+    color: str = INK,
+    gap: float | tuple[float, float] = 0,
+    dash: str = "",
+    width: float = 1.3,
+    opacity: float = 1,
+) -> str:
+    """A line, `gap` short of either end, or of its start and its end."""
+    before, after = gap if isinstance(gap, tuple) else (gap, gap)
+    along = np.array([x1 - x0, y1 - y0]) / max(np.hypot(x1 - x0, y1 - y0), 1e-9)
+    (a, b), (c, d) = np.array([x0, y0]) + before * along, np.array([x1, y1]) - after * along
+    look = f' stroke-dasharray="{dash}"' if dash else ""
+    look += f' opacity="{opacity}"' if opacity < 1 else ""
+    ends = f'x1="{rounded(a)}" y1="{rounded(b)}" x2="{rounded(c)}" y2="{rounded(d)}"'
+    return f'<line {ends} stroke="{color}" stroke-width="{width:g}"{look}/>'
+
+
+def arrow(
+    x0: float,
+    y0: float,
+    x1: float,
+    y1: float,
+    *,
+    color: str = INK,
+    gap: tuple[float, float] = (0, 0),
+    dash: str = "",
+    width: float = 1.3,
+    head: float = 8,
+) -> str:
+    """A line with a head of that length at its end."""
+    along = np.array([x1 - x0, y1 - y0]) / np.hypot(x1 - x0, y1 - y0)
+    tip = np.array([x1, y1]) - gap[1] * along
+    foot, across = tip - head * along, head / 2 * np.array([-along[1], along[0]])
+    corners = " ".join(f"{rounded(x)},{rounded(y)}" for x, y in (tip, foot + across, foot - across))
+    fill = "" if color == INK else f' fill="{color}"'
+    shaft = line(x0, y0, x1, y1, color=color, gap=(gap[0], gap[1] + head), dash=dash, width=width)
+    return f'{shaft}<polygon points="{corners}"{fill}/>'
+
+
+def circle(
+    x: float,
+    y: float,
+    *,
+    r: float,
+    edge: str,
+    fill: str = "none",
+    tint: float = 1,
+    opacity: float = 1,
+) -> str:
+    """A ring, filled in a colour or a tint of it."""
+    look = f' fill-opacity="{tint}"' if tint < 1 else ""
+    look += f' opacity="{opacity}"' if opacity < 1 else ""
+    place = f'cx="{rounded(x)}" cy="{rounded(y)}" r="{rounded(r)}"'
+    return f'<circle {place} fill="{fill}" stroke="{edge}" stroke-width="1.3"{look}/>'
 
 
 def dot(x: float, y: float, *colors: str, r: float = 7) -> str:
@@ -62,10 +113,7 @@ def dot(x: float, y: float, *colors: str, r: float = 7) -> str:
             for k in (0, 1)
         )
         return left + right
-    fill = colors[0] if colors else "none"
-    edge = colors[0] if colors else INK
-    place = f'cx="{rounded(x)}" cy="{rounded(y)}" r="{rounded(r)}"'
-    return f'<circle {place} fill="{fill}" stroke="{edge}" stroke-width="1.3"/>'
+    return circle(x, y, r=r, edge=(*colors, INK)[0], fill=(*colors, "none")[0])
 
 
 def dots(places: Iterable[tuple[float, float]], color: str, *, r: float) -> str:
@@ -74,10 +122,10 @@ def dots(places: Iterable[tuple[float, float]], color: str, *, r: float) -> str:
     return f'<path d="{path}" stroke="{color}" stroke-width="{2 * r:g}" stroke-linecap="round"/>'
 
 
-def text(x: float, y: float, words: str, *, anchor: str = "middle") -> str:
-    """Words whose base line is at y."""
+def text(x: float, y: float, words: str, *, anchor: str = "middle", look: str = "") -> str:
+    """Words whose base line is at y; `look`: further attributes, such as slanted."""
     place = f'x="{rounded(x)}" y="{rounded(y)}" text-anchor="{anchor}"'
-    return f"<text {place}>{escape(words)}</text>"
+    return f"<text {' '.join(filter(None, [place, look]))}>{escape(words)}</text>"
 
 
 def rounded(v: float) -> float:

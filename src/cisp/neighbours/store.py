@@ -173,7 +173,7 @@ def interference(W: Float[Tensor, "... D T"]) -> Float[Tensor, "... T"]:
 
 
 def dimensionality(W: Float[Tensor, "... D T"]) -> Float[Tensor, "... T"]:
-    """|W_i|^2 / sum_j (W_i . W_j / |W_i|)^2, the share of a dimension that feature i has (C23.3).
+    """|W_i|^2 / sum_j (W_i . W_j / |W_i|)^2, the share of a dimension that feature i has (C23.5).
 
     1 alone, 1/2 in an antipodal pair, 2/5 in a pentagon; 0 for W_i = 0.
 
@@ -188,7 +188,7 @@ def dimensionality(W: Float[Tensor, "... D T"]) -> Float[Tensor, "... T"]:
 def one_active_loss(
     W: Float[Tensor, "k D T"], b: Float[Tensor, "k T"], importance: Float[Tensor, "#k T"]
 ) -> Float[Tensor, "k T"]:
-    """E sum_t I_t (x_t - x_hat_t)^2 where feature j alone is on, uniform in [0, 1] (C23.4), exact.
+    """E sum_t I_t (x_t - x_hat_t)^2 where feature j alone is on, uniform in [0, 1] (C23.3), exact.
 
     Each output is a ramp ReLU(g x + h) against c x, c = 1 or 0: a cubic on either side of its kink.
 
@@ -213,7 +213,7 @@ def one_active_loss(
 def phase_losses(*, p: float | int, importance: float | int) -> dict[str, float]:
     """Losses of ways to keep T features in T - 1 dimensions, importance of the last other than 1.
 
-    Equation C23.5. One feature is left out, its bias at its mean p/2; or two are antipodal, exact
+    Equation C23.4. One feature is left out, its bias at its mean p/2; or two are antipodal, exact
     unless both are on, when both lose the smaller. "pair of others" needs T = 3.
 
     >>> losses = phase_losses(p=0.05, importance=0.5)
