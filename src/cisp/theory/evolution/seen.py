@@ -36,14 +36,17 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     """
     crowd, z = setting.crowd, setting.z
     waves = _waves(setting, state)
-    noise = [_noise(setting, state, waves, j) for j in (0, 1)]
+    mine = crowd.S / crowd.empty(z).sum()  # the share of the noise on a circuit's own positions
+    elsewhere = replace(state, noise=(1 - mine) * state.noise)
+    noise, less = ([_noise(setting, of, waves, j) for j in (0, 1)] for of in (state, elsewhere))
     blocks = [_blocks(setting, state, waves, j) for j in (0, 1)]
     fewer, size, S = _fewer(setting, state), 2 * (waves.shape[1] - 1), crowd.S
+    together = np.exp(_together(setting, state, waves))
     narrowed = setting.ingredients.narrowed
     last = np.round(np.arange(len(waves)) * (S - 1) / S).astype(int)
     wholes = [state.active @ waves[k] for k in (slice(None), last)]
 
-    def seen(others: int, groups: list[Array], own: list[Array]) -> list[Seen]:
+    def seen(others: int, groups: list[Array], own: list[Array], noise: list[Array]) -> list[Seen]:
         """X from so many other active circuits, m of which are met, and chi M: by m and own."""
         most = int(np.ceil(max(m.max() for m in groups)))
         found: list[list[Array]] = [[] for _ in groups]
@@ -53,7 +56,7 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
                 of_each = (m / max(others, 1))[:, None, None]
                 whole = wholes[0] + of_each * (wholes[1] - wholes[0])
                 hat = noise[min(j, 1)] * whole**j
-                hat = hat * _between(some, m * (others - j) / max(others, 1))
+                hat = hat * _between(some, m * (others - j) / max(others, 1)) * together
                 laws.append(narrowed(np.fft.irfft(hat, size).clip(0), fewer))
         return [
             Seen(laws, crowd.chi * (state.total - its))
@@ -68,11 +71,12 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     twice = setting.ingredients.twice * np.stack([crowd.twice(k) for k in (z, z - 1)])
     met = (2 * state.over.sum(1) / max(z * (z - 1), 1)).clip(0, 1)
     its_own = S * (state.active.sum(1) @ crowd.values)
-    alone = seen(z - 1, [met * (z - 1)], [its_own])
+    alone = seen(z - 1, [met * (z - 1)], [its_own], noise)
+    hiss = mine * (state.noise @ crowd.indicators).sum(1)
     return (
         Side(
             state.inactive,
-            seen(z, groups, [of_m * mean for of_m in groups]),
+            seen(z, groups, [of_m * mean + hiss for of_m in groups], less),
             setting.taken(kinds),
             *crowd.classes(z),
             twice[0],
@@ -180,6 +184,26 @@ def unlinked(setting: Setting) -> Float[np.ndarray, " c"]:
     return np.asarray(1 - _links(setting).T @ size / size.sum())
 
 
+def _together(
+    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"]
+) -> Complex[np.ndarray, "r c w"]:
+    """The logarithm of what links change by coming in rows, c - 1 of them, and not on their own.
+
+    A row brings all its noise at once, of transform phi, where each of its positions brought its
+    own. And a row that meets one active circuit meets another in a different position.
+    """
+    crowd, z = setting.crowd, setting.z
+    law, m = state.inactive.sum(1), state.taken @ np.arange(state.taken.shape[1])
+    sent = _sent(setting, state)
+    row, one = law @ waves - 1, sent @ waves[: crowd.levels + 1] - 1
+    alone = np.einsum("rcs,c->rs", state.noise, crowd.others + 1)
+    bring = np.maximum(law @ crowd.values * crowd.S - m * (sent @ crowd.indicators), 0)
+    alone *= (bring / np.maximum(alone @ crowd.indicators, 1e-300))[:, None]
+    log = row - row**2 / 2 + z / 2 * (crowd.meets * one) ** 2
+    log -= m[:, None] * one + alone @ (waves[: crowd.levels + 1] - 1)
+    return np.asarray((crowd.others * unlinked(setting) ** 2)[:, None] * log[:, None])
+
+
 def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
     """The variance that X lacks, in steps squared, as links come by rows, in a fixed number.
 
@@ -188,19 +212,10 @@ def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
     active circuit `linked` has it already. What is sent is fixed, too, while links are drawn.
     """
     crowd, z = setting.crowd, setting.z
-    power = (state.noise @ crowd.indicators**2) @ (crowd.others + 1) / (crowd.T - z)
-    m, a = np.arange(state.taken.shape[1]), crowd.S * crowd.values
     sent = _sent(setting, state)
-    active = sent @ crowd.indicators
-    uneven = sent @ crowd.indicators**2 - active**2
-    of_m, of_a = (
-        law @ x**2 - (law @ x) ** 2 for law, x in ((state.taken, m), (state.inactive.sum(1), a))
-    )
-    spread = of_a - active**2 * of_m - state.taken @ m * uneven
-    pairs = z * (z - 1) * active**2 * (crowd.meets**2 - crowd.pairs)
+    uneven = sent @ crowd.indicators**2 - (sent @ crowd.indicators) ** 2
     free = unlinked(setting)
-    fewer = crowd.others * free**2 * (power - setting.ingredients.rows * spread + pairs)[:, None]
     fixed = (1 - free) ** 2 * crowd.occupied(z) * uneven[:, None]
     links = _links(setting)
     part = (state.noise % 1) @ crowd.indicators**2 @ links**2
-    return np.asarray((fewer + fixed + part) * crowd.levels**2)
+    return np.asarray((fixed + part) * crowd.levels**2)
