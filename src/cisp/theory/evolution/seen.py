@@ -11,6 +11,8 @@ from cisp.theory.evolution.crowd import Array, Crowd, none
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Seen, Side, State
 
+SPARSE = 0.5  # shares of positions not linked, above which links come in rows
+
 
 def received(crowd: Crowd, own: Array, X: Array, shift: Array) -> Array:
     """u_p = a_t + (1/S + chi) X - chi M of a position p of circuit t, with shift = chi M (C10.3).
@@ -41,12 +43,14 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     noise, less = ([_noise(setting, of, waves, j) for j in (0, 1)] for of in (state, elsewhere))
     blocks = [_blocks(setting, state, waves, j) for j in (0, 1)]
     fewer, size, S = _fewer(setting, state), 2 * (waves.shape[1] - 1), crowd.S
-    together = np.exp(_together(setting, state, waves))
+    together = [_together(setting, state, waves, k) for k in (z, z - 1)]
     narrowed = setting.ingredients.narrowed
     last = np.round(np.arange(len(waves)) * (S - 1) / S).astype(int)
     wholes = [state.active @ waves[k] for k in (slice(None), last)]
 
-    def seen(others: int, groups: list[Array], own: list[Array], noise: list[Array]) -> list[Seen]:
+    def seen(
+        others: int, groups: list[Array], own: list[Array], noise: list[Array]
+    ) -> list[Seen]:
         """X from so many other active circuits, m of which are met, and chi M: by m and own."""
         most = int(np.ceil(max(m.max() for m in groups)))
         found: list[list[Array]] = [[] for _ in groups]
@@ -56,7 +60,8 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
                 of_each = (m / max(others, 1))[:, None, None]
                 whole = wholes[0] + of_each * (wholes[1] - wholes[0])
                 hat = noise[min(j, 1)] * whole**j
-                hat = hat * _between(some, m * (others - j) / max(others, 1)) * together
+                hat = hat * _between(some, m * (others - j) / max(others, 1))
+                hat *= together[z - others]
                 laws.append(narrowed(np.fft.irfft(hat, size).clip(0), fewer))
         return [
             Seen(laws, crowd.chi * (state.total - its))
@@ -185,23 +190,32 @@ def unlinked(setting: Setting) -> Float[np.ndarray, " c"]:
 
 
 def _together(
-    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"]
+    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"], z: int
 ) -> Complex[np.ndarray, "r c w"]:
-    """The logarithm of what links change by coming in rows, c - 1 of them, and not on their own.
+    """What links change by coming in rows, c - 1 of them, and not on their own: a factor.
 
-    A row brings all its noise at once, of transform phi, where each of its positions brought its
-    own. And a row that meets one active circuit meets another in a different position.
+    A row brings all its noise at once, where each position brought its own; one that meets one
+    of z active circuits meets another in a different position, and has the less noise.
     """
-    crowd, z = setting.crowd, setting.z
-    law, m = state.inactive.sum(1), state.taken @ np.arange(state.taken.shape[1])
-    sent = _sent(setting, state)
-    row, one = law @ waves - 1, sent @ waves[: crowd.levels + 1] - 1
+    crowd, S = setting.crowd, setting.crowd.S
+    m = np.arange(state.taken.shape[1])
+    mean = state.taken @ m * z / setting.z
+    of_m = (state.taken @ m**2 - (state.taken @ m) ** 2) * z / setting.z
+    law = state.inactive[:, 0] / state.inactive[:, 0].sum(1, keepdims=True)
     alone = np.einsum("rcs,c->rs", state.noise, crowd.others + 1)
-    bring = np.maximum(law @ crowd.values * crowd.S - m * (sent @ crowd.indicators), 0)
-    alone *= (bring / np.maximum(alone @ crowd.indicators, 1e-300))[:, None]
-    log = row - row**2 / 2 + z / 2 * (crowd.meets * one) ** 2
-    log -= m[:, None] * one + alone @ (waves[: crowd.levels + 1] - 1)
-    return np.asarray((crowd.others * unlinked(setting) ** 2)[:, None] * log[:, None])
+    bring = law @ crowd.values * S / np.maximum(alone @ crowd.indicators, 1e-300)
+    once = waves[: crowd.levels + 1] - 1
+    one, row = _sent(setting, state) @ once, law @ waves - 1
+    log = (1 - mean / S)[:, None] * (row - row**2 / 2 - bring[:, None] * alone @ once)
+    log += z * (z - 1) / 2 * (crowd.pairs - crowd.meets**2) * one**2
+    log -= (of_m / S)[:, None] * one * row
+    return np.asarray(np.exp((crowd.others * _apart(setting))[:, None] * log[:, None]))
+
+
+def _apart(setting: Setting) -> Float[np.ndarray, " c"]:
+    """How likely two positions of a row are linked by that alone; where others seldom link one."""
+    free = unlinked(setting)
+    return np.where(free > SPARSE, free**2, 0)
 
 
 def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
@@ -212,10 +226,20 @@ def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
     active circuit `linked` has it already. What is sent is fixed, too, while links are drawn.
     """
     crowd, z = setting.crowd, setting.z
+    power = (state.noise @ crowd.indicators**2) @ (crowd.others + 1) / (crowd.T - z)
+    m, a = np.arange(state.taken.shape[1]), crowd.S * crowd.values
     sent = _sent(setting, state)
-    uneven = sent @ crowd.indicators**2 - (sent @ crowd.indicators) ** 2
+    active = sent @ crowd.indicators
+    uneven = sent @ crowd.indicators**2 - active**2
+    of_m, of_a = (
+        law @ x**2 - (law @ x) ** 2 for law, x in ((state.taken, m), (state.inactive.sum(1), a))
+    )
+    spread = of_a - active**2 * of_m - state.taken @ m * uneven
+    pairs = z * (z - 1) * active**2 * (crowd.meets**2 - crowd.pairs)
     free = unlinked(setting)
+    dense = crowd.others * (free**2 - _apart(setting))
+    fewer = dense * (power - setting.ingredients.rows * spread + pairs)[:, None]
     fixed = (1 - free) ** 2 * crowd.occupied(z) * uneven[:, None]
     links = _links(setting)
     part = (state.noise % 1) @ crowd.indicators**2 @ links**2
-    return np.asarray((fixed + part) * crowd.levels**2)
+    return np.asarray((fewer + fixed + part) * crowd.levels**2)
