@@ -11,7 +11,8 @@ from cisp.theory.evolution.crowd import Array, Crowd, none
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Seen, Side, State
 
-SPARSE = 0.5  # shares of positions not linked, above which links come in rows
+SPARSE = 0.6  # shares of positions not linked, above which links come in rows
+QUIET = 0.5  # and of rows without noise
 
 
 def received(crowd: Crowd, own: Array, X: Array, shift: Array) -> Array:
@@ -145,19 +146,46 @@ def _waves(setting: Setting, state: State) -> Complex[np.ndarray, "a w"]:
 def _noise(
     setting: Setting, state: State, waves: Complex[np.ndarray, "a w"], j: int
 ) -> Complex[np.ndarray, "r c w"]:
-    """The transform of what positions of no active circuit bring in, each linked or not."""
-    levels, linked = setting.crowd.levels, _links(setting, j)
+    """The transform of what positions of no active circuit bring in, each linked or not.
+
+    Where few are linked, a share of that comes in rows, c - 1 of them, each with all its noise.
+    """
+    crowd, levels = setting.crowd, setting.crowd.levels
+    linked, others = _links(setting, j), np.maximum(crowd.others - j, 0)
     size, few, s = 2 * (waves.shape[1] - 1), linked <= 0.5, np.arange(levels + 1)
     p = np.where(few, linked, 1 - linked)[..., None]
     once = np.exp(-2j * np.pi / size * np.arange(size)) - 1
+    alone = 1 - _by_rows(setting, state, j)
     logs = np.log(1 + p * np.where(few[..., None], once, once.conj()))
     at = np.outer(s[1:], np.arange(size // 2 + 1)) % size  # all that s times a frequency comes to
     whole = np.floor(state.noise[..., 1:])
-    hat = np.tensordot(whole, logs[:, :, at], ((1, 2), (0, 2)))
+    hat = np.einsum("rds,rdc,dcsw->rcw", whole, alone, logs[:, :, at], optimize=True)
     part = np.tensordot(state.noise[..., 1:] - whole, once[at], (2, 0))  # r c w
-    hat += np.einsum("rdw,dc->rcw", part, linked, optimize=True)
+    hat += np.einsum("rdw,rdc->rcw", part, linked * alone, optimize=True)
+    rows, bring = _row(setting, state)
+    row = rows @ waves - 1
+    mean = np.einsum("rds,s,rdc->rc", state.noise, crowd.indicators, linked * (1 - alone))
+    many = mean / np.maximum(bring, 1e-300)[:, None]
+    hat += many[..., None] * (row - row**2 / 2)[:, None]
     full = np.tensordot(whole @ s[1:], np.where(few, 0.0, 1.0), 1)
     return np.exp(hat) * waves[1] ** full[..., None]
+
+
+def _row(
+    setting: Setting, state: State
+) -> tuple[Float[np.ndarray, "r a"], Float[np.ndarray, " r"]]:
+    """The law of the noise of a row that no active circuit meets, and its mean in positions."""
+    law = state.inactive[:, 0] / state.inactive[:, 0].sum(1, keepdims=True)
+    return law, law @ setting.crowd.values * setting.crowd.S
+
+
+def _by_rows(setting: Setting, state: State, j: int) -> Float[np.ndarray, "r d c"]:
+    """The share of a position's links, from one of class d to one of class c, that is by rows."""
+    crowd, linked = setting.crowd, _links(setting, j)
+    others = np.maximum(crowd.others - j, 0)
+    rate = (crowd.others[:, None] + 1) / (crowd.T - setting.z) * others / np.maximum(linked, 1e-300)
+    apart = setting.ingredients.rows * _apart(setting, state)
+    return np.asarray(np.minimum(rate * apart[:, None], 1))
 
 
 def _blocks(
@@ -197,25 +225,22 @@ def _together(
     A row brings all its noise at once, where each position brought its own; one that meets one
     of z active circuits meets another in a different position, and has the less noise.
     """
-    crowd, S = setting.crowd, setting.crowd.S
-    m = np.arange(state.taken.shape[1])
-    mean = state.taken @ m * z / setting.z
+    crowd, m = setting.crowd, np.arange(state.taken.shape[1])
     of_m = (state.taken @ m**2 - (state.taken @ m) ** 2) * z / setting.z
-    law = state.inactive[:, 0] / state.inactive[:, 0].sum(1, keepdims=True)
-    alone = np.einsum("rcs,c->rs", state.noise, crowd.others + 1)
-    bring = law @ crowd.values * S / np.maximum(alone @ crowd.indicators, 1e-300)
-    once = waves[: crowd.levels + 1] - 1
-    one, row = _sent(setting, state) @ once, law @ waves - 1
-    log = (1 - mean / S)[:, None] * (row - row**2 / 2 - bring[:, None] * alone @ once)
-    log += z * (z - 1) / 2 * (crowd.pairs - crowd.meets**2) * one**2
-    log -= (of_m / S)[:, None] * one * row
-    return np.asarray(np.exp((crowd.others * _apart(setting))[:, None] * log[:, None]))
+    one = _sent(setting, state) @ (waves[: crowd.levels + 1] - 1)
+    row = _row(setting, state)[0] @ waves - 1
+    log = z * (z - 1) / 2 * (crowd.pairs - crowd.meets**2) * one**2
+    log -= (of_m / crowd.S)[:, None] * one * row
+    return np.asarray(np.exp((crowd.others * _apart(setting, state))[..., None] * log[:, None]))
 
 
-def _apart(setting: Setting) -> Float[np.ndarray, " c"]:
-    """How likely two positions of a row are linked by that alone; where others seldom link one."""
-    free = unlinked(setting)
-    return np.where(free > SPARSE, free**2, 0)
+def _apart(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
+    """How likely two positions of a row are linked by that alone; where few are, with little noise.
+
+    Elsewhere rows only change the variance.
+    """
+    free, quiet = unlinked(setting), _row(setting, state)[0][:, 0]
+    return np.where((free > SPARSE) & (quiet[:, None] > QUIET), free**2, 0)
 
 
 def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
@@ -237,9 +262,16 @@ def _fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
     spread = of_a - active**2 * of_m - state.taken @ m * uneven
     pairs = z * (z - 1) * active**2 * (crowd.meets**2 - crowd.pairs)
     free = unlinked(setting)
-    dense = crowd.others * (free**2 - _apart(setting))
-    fewer = dense * (power - setting.ingredients.rows * spread + pairs)[:, None]
+    fewer = crowd.others * free**2 * (power - setting.ingredients.rows * spread + pairs)[:, None]
     fixed = (1 - free) ** 2 * crowd.occupied(z) * uneven[:, None]
-    links = _links(setting)
-    part = (state.noise % 1) @ crowd.indicators**2 @ links**2
-    return np.asarray((fewer + fixed + part) * crowd.levels**2)
+    links, by_rows = _links(setting), _by_rows(setting, state, 0)
+    squares = crowd.indicators**2
+    whole, part = np.floor(state.noise) @ squares, (state.noise % 1) @ squares
+    law, bring = _row(setting, state)
+    noise = np.einsum("rd,rdc->rc", state.noise @ crowd.indicators, links * by_rows)
+    done = noise * ((law @ a**2 - bring**2) / np.maximum(bring, 1e-300))[:, None]
+    done -= np.einsum("rd,rdc->rc", whole * 1, links * (1 - links) * by_rows)
+    done -= np.einsum("rd,rdc->rc", part, links * by_rows)
+    both = -pairs - 2 * of_m / crowd.S * active * bring
+    done += crowd.others * _apart(setting, state) * both[:, None]
+    return np.asarray((fewer + done + fixed + part @ links**2) * crowd.levels**2)
