@@ -26,7 +26,8 @@ class Crowd:
     chi: of 5.24. size (c,): positions of each class. others (c,): circuits on one of them besides
     the one that looks. mix (k, c): the classes of a row's S positions, for each kind of row.
     met (k,): the mean of `others` over a row. spread (k,): its variance within a row. pairs: how
-    often a row meets both of two circuits, in different positions.
+    often a row meets both of two circuits, in different positions. alike: E k^2/E k, with k the
+    positions that two rows share: 1 where they share at most one.
     levels: steps between an indicator of 0 and one of 1.
     """
 
@@ -40,6 +41,7 @@ class Crowd:
     met: Float[np.ndarray, " k"]
     spread: Float[np.ndarray, " k"]
     pairs: float
+    alike: float = 1
     levels: int = LEVELS
 
     @cached_property
@@ -159,8 +161,15 @@ def crowd_of(
         met=np.array([load[table[r]].mean() - 1 for r in rows]),
         spread=np.array([load[table[r]].var(1).mean() for r in rows]),
         pairs=float((others.sum(1) ** 2 - (others**2).sum(1)).mean()) / max(T - 1, 1) ** 2,
+        alike=alike(table, n),
         levels=levels,
     )
+
+
+def alike(table: Table, n: int) -> float:
+    """E k^2/E k, with k the positions that two rows share: 1 where they share at most one."""
+    mean = allocation.mean_overlap(table, n=n)
+    return table.shape[1] * allocation.mean_squared_overlap(table, n=n) / mean if mean else 1.0
 
 
 def kinds_of(crowd: Crowd, drawn: Array) -> Int[np.ndarray, "..."]:
@@ -173,11 +182,13 @@ def linked(crowd: Crowd, less: int) -> Float[np.ndarray, "k c h"]:
 
     The circuits through different positions of a row are different ones, so j positions are
     missed by the d circuits of the other position with probability none(T, j met, d), to
-    second order in how the loads differ within a row; inclusion and exclusion gives h.
+    second order in how the loads differ within a row; inclusion and exclusion gives h. One that
+    is on two of them counts once.
     """
     S, T = crowd.S - less, crowd.T - 2
     j = np.arange(S + 1)
-    missed = none(T, j * crowd.met[:, None, None], crowd.others[:, None])
+    different = j - (crowd.alike - 1) / 2 * j * (j - 1) / max(crowd.S - 1, 1)
+    missed = none(T, different * crowd.met[:, None, None], crowd.others[:, None])
     uneven = j * (S - j) / max(S - 1, 1) * crowd.spread[:, None, None]
     missed *= 1 + uneven * np.log1p(-np.minimum(crowd.others / T, 0.9))[:, None] ** 2 / 2
     P = np.zeros((*missed.shape[:2], crowd.S + 1))

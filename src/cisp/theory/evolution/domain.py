@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from cisp import allocation
 from cisp.allocation import Table
+from cisp.theory.evolution.crowd import alike
 
 DOMAIN = {  # what density evolution is claimed for (chapter 11)
     "D/d": (60, np.inf),
@@ -33,7 +33,7 @@ def check_domain(*, T: int, n: float, S: int, z: int, L: int, table: Table | Non
         "T": T,
         "the mean load T S d/D": T * S / n,
         "T (S d/D)^2": T * (S / n) ** 2,
-        "E k^2/E k, of k shared positions,": round(alike(table, int(n)), 6),
+        "E k^2/E k, of k shared positions,": round(alike(table, int(n)), 6) if table is not None else 1.0,
         "the share of positions in use, z S d/D": z * S / n,
         "z": z,
         "L": L,
@@ -44,13 +44,6 @@ def check_domain(*, T: int, n: float, S: int, z: int, L: int, table: Table | Non
                 f"{name}={found[name]:g} is outside of what density evolution is claimed for, "
                 f"{low:g} to {high:g}; `cisp.measure` a network, or see what `evolve` gives"
             )
-
-
-def alike(table: Table | None, n: int) -> float:
-    """E k^2/E k, with k the positions that two rows share: 1 where they share at most one."""
-    if table is None or not (mean := allocation.mean_overlap(table, n=n)):
-        return 1.0
-    return table.shape[1] * allocation.mean_squared_overlap(table, n=n) / mean
 
 
 def off(

@@ -12,7 +12,7 @@ from scipy.stats import qmc
 from cisp.allocation import Table, prime_steps
 from cisp.arguments import DEEPEST, count, instance, number, one_of, positive, room
 from cisp.theory.evolution.crowd import crowd_of
-from cisp.theory.evolution.domain import alike, check_domain, off
+from cisp.theory.evolution.domain import check_domain, off
 from cisp.theory.evolution.first import first_layer
 from cisp.theory.evolution.indicators import next_state
 from cisp.theory.evolution.seen import sides
@@ -161,7 +161,7 @@ def evolve(
     inactive[0, : levels * len(first.taken) : levels] = first.taken
     errors = _errors(z, layers)
     errors.loc[0, "mse"] = inactive[0] @ crowd.values**2
-    n, together = crowd.n, alike(table, crowd.n) > 1
+    n, together = crowd.n, crowd.alike > 1 + 1e-9
     errors["off"] = off(errors, in_use=z * S / n, load=T * S / n, together=together)
     return DensityEvolution(errors, _activity(z, layers), crowd.values, inactive, active)
 
