@@ -33,7 +33,9 @@ def check_domain(*, T: int, n: float, S: int, z: int, L: int, table: Table | Non
         "T": T,
         "the mean load T S d/D": T * S / n,
         "T (S d/D)^2": T * (S / n) ** 2,
-        "E k^2/E k, of k shared positions,": round(alike(table, int(n)), 6) if table is not None else 1.0,
+        "E k^2/E k, of k shared positions,": round(alike(table, int(n)), 6)
+        if table is not None
+        else 1.0,
         "the share of positions in use, z S d/D": z * S / n,
         "z": z,
         "L": L,

@@ -11,8 +11,8 @@ from cisp.theory.evolution.crowd import Array, Crowd, none
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Seen, Side, State
 
-SPARSE = 0.6  # shares of positions not linked, above which links come in rows
-QUIET = 0.5  # and of rows without noise
+SPARSE = 0.7  # shares of positions not linked, above which links come in rows
+QUIET = 0.6  # and of rows without noise
 
 
 def received(crowd: Crowd, own: Array, X: Array, shift: Array) -> Array:
@@ -38,20 +38,21 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     active circuits take has as many fewer others that link it to anything else.
     """
     crowd, z = setting.crowd, setting.z
-    waves = _waves(setting, state)
+    size = _size(setting, state)
     mine = crowd.S / crowd.empty(z).sum()  # the share of the noise on a circuit's own positions
     elsewhere = replace(state, noise=(1 - mine) * state.noise)
-    noise, less = ([_noise(setting, of, waves, j) for j in (0, 1)] for of in (state, elsewhere))
-    blocks = [_blocks(setting, state, waves, j) for j in (0, 1)]
-    fewer, size, S = _fewer(setting, state), 2 * (waves.shape[1] - 1), crowd.S
-    together = [_together(setting, state, waves, k) for k in (z, z - 1)]
+    noise, less = ([_noise(setting, of, size, j) for j in (0, 1)] for of in (state, elsewhere))
+    blocks = [_blocks(setting, state, size, j) for j in (0, 1)]
+    fewer, S = _fewer(setting, state), crowd.S
+    together = [_together(setting, state, size, k) for k in (z, z - 1)]
     narrowed = setting.ingredients.narrowed
-    last = np.round(np.arange(len(waves)) * (S - 1) / S).astype(int)
-    wholes = [state.active @ waves[k] for k in (slice(None), last)]
+    last = np.round(np.arange(state.active.shape[2]) * (S - 1) / S).astype(
+        int
+    )  # what S - 1 positions bring
+    fewer_of = np.add.reduceat(state.active, np.flatnonzero(np.diff(last, prepend=-1)), -1)
+    wholes = [np.fft.rfft(law, size) for law in (state.active, fewer_of)]
 
-    def seen(
-        others: int, groups: list[Array], own: list[Array], noise: list[Array]
-    ) -> list[Seen]:
+    def seen(others: int, groups: list[Array], own: list[Array], noise: list[Array]) -> list[Seen]:
         """X from so many other active circuits, m of which are met, and chi M: by m and own."""
         most = int(np.ceil(max(m.max() for m in groups)))
         found: list[list[Array]] = [[] for _ in groups]
@@ -130,45 +131,39 @@ def _links(setting: Setting, j: int = 0) -> Float[np.ndarray, "c c"]:
     )
 
 
-def _waves(setting: Setting, state: State) -> Complex[np.ndarray, "a w"]:
-    """The transforms of the read-outs' values, on a grid that holds X."""
+def _size(setting: Setting, state: State) -> int:
+    """The points of a grid that holds X, from 0 on, in steps of 1/levels."""
     crowd, S = setting.crowd, setting.crowd.S
-    linked = _links(setting)
-    mean = float((state.noise @ crowd.indicators @ linked).max())
+    mean = float((state.noise @ crowd.indicators @ _links(setting)).max())
     most = (setting.z + 1) * S + mean + 8 * np.sqrt(mean)
     unit = 2 * crowd.levels  # `coarse` shares out whole numbers of steps
-    size = unit * next_fast_len(int(crowd.levels * most / unit) + 1)
-    return np.exp(
-        -2j * np.pi / size * np.outer(np.arange(S * crowd.levels + 1), np.arange(size // 2 + 1))
-    )
+    return int(unit * next_fast_len(int(crowd.levels * most / unit) + 1))
 
 
-def _noise(
-    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"], j: int
-) -> Complex[np.ndarray, "r c w"]:
+def _noise(setting: Setting, state: State, size: int, j: int) -> Complex[np.ndarray, "r c w"]:
     """The transform of what positions of no active circuit bring in, each linked or not.
 
     Where few are linked, a share of that comes in rows, c - 1 of them, each with all its noise.
     """
     crowd, levels = setting.crowd, setting.crowd.levels
     linked, others = _links(setting, j), np.maximum(crowd.others - j, 0)
-    size, few, s = 2 * (waves.shape[1] - 1), linked <= 0.5, np.arange(levels + 1)
+    few, s, w = linked <= 0.5, np.arange(levels + 1), np.arange(size // 2 + 1)
     p = np.where(few, linked, 1 - linked)[..., None]
     once = np.exp(-2j * np.pi / size * np.arange(size)) - 1
     alone = 1 - _by_rows(setting, state, j)
     logs = np.log(1 + p * np.where(few[..., None], once, once.conj()))
-    at = np.outer(s[1:], np.arange(size // 2 + 1)) % size  # all that s times a frequency comes to
+    at = np.outer(s[1:], w) % size  # all that s times a frequency comes to
     whole = np.floor(state.noise[..., 1:])
     hat = np.einsum("rds,rdc,dcsw->rcw", whole, alone, logs[:, :, at], optimize=True)
     part = np.tensordot(state.noise[..., 1:] - whole, once[at], (2, 0))  # r c w
     hat += np.einsum("rdw,rdc->rcw", part, linked * alone, optimize=True)
     rows, bring = _row(setting, state)
-    row = rows @ waves - 1
+    row = np.fft.rfft(rows, size) - 1
     mean = np.einsum("rds,s,rdc->rc", state.noise, crowd.indicators, linked * (1 - alone))
     many = mean / np.maximum(bring, 1e-300)[:, None]
     hat += many[..., None] * (row - row**2 / 2)[:, None]
     full = np.tensordot(whole @ s[1:], np.where(few, 0.0, 1.0), 1)
-    return np.exp(hat) * waves[1] ** full[..., None]
+    return np.exp(hat - 2j * np.pi / size * full[..., None] * w)
 
 
 def _row(
@@ -189,13 +184,13 @@ def _by_rows(setting: Setting, state: State, j: int) -> Float[np.ndarray, "r d c
 
 
 def _blocks(
-    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"], j: int
+    setting: Setting, state: State, size: int, j: int
 ) -> list[list[Complex[np.ndarray, "r c w"]]]:
     """The transform of what each active circuit brings in, from S or from S - 1 positions."""
     crowd, S = setting.crowd, setting.crowd.S
     share = crowd.taken_by(setting.z).sum(0) * _links(setting, j)
     share = share / np.maximum(share.sum(1, keepdims=True), 1e-300)
-    sent = np.einsum("dc,rcs,sw->rdw", share, state.sent, waves[: crowd.levels + 1], optimize=True)
+    sent = np.fft.rfft(share @ state.sent, size)
     fewer = replace(crowd, others=np.maximum(crowd.others - j, 0))
     most = int(state.over.max()) + 1
     links = np.stack([setting.ingredients.linked(fewer, less) for less in range(most + 1)])
@@ -217,9 +212,7 @@ def unlinked(setting: Setting) -> Float[np.ndarray, " c"]:
     return np.asarray(1 - _links(setting).T @ size / size.sum())
 
 
-def _together(
-    setting: Setting, state: State, waves: Complex[np.ndarray, "a w"], z: int
-) -> Complex[np.ndarray, "r c w"]:
+def _together(setting: Setting, state: State, size: int, z: int) -> Complex[np.ndarray, "r c w"]:
     """What links change by coming in rows, c - 1 of them, and not on their own: a factor.
 
     A row brings all its noise at once, where each position brought its own; one that meets one
@@ -227,8 +220,8 @@ def _together(
     """
     crowd, m = setting.crowd, np.arange(state.taken.shape[1])
     of_m = (state.taken @ m**2 - (state.taken @ m) ** 2) * z / setting.z
-    one = _sent(setting, state) @ (waves[: crowd.levels + 1] - 1)
-    row = _row(setting, state)[0] @ waves - 1
+    one = np.fft.rfft(_sent(setting, state), size) - 1
+    row = np.fft.rfft(_row(setting, state)[0], size) - 1
     log = z * (z - 1) / 2 * (crowd.pairs - crowd.meets**2) * one**2
     log -= (of_m / crowd.S)[:, None] * one * row
     return np.asarray(np.exp((crowd.others * _apart(setting, state))[..., None] * log[:, None]))
