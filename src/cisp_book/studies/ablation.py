@@ -28,7 +28,7 @@ def ingredients() -> dict[str, Ingredients]:
         "drawn strength of the noise": Ingredients(drawn=alike),
         "an inactive circuit's own positions": Ingredients(linked=lambda c, less: linked(c, 0)),
         "the law of links (binomial)": Ingredients(linked=binomial),
-        "links by rows, in a fixed number": Ingredients(narrowed=lambda law, fewer: law),
+        "the variance of links by rows": Ingredients(narrowed=lambda law, fewer: law),
         "positions of a row alike": Ingredients(rows=0),
         "a circuit hears nobody twice": Ingredients(apart=0),
         "positions of two active circuits": Ingredients(twice=0),
@@ -38,7 +38,7 @@ def ingredients() -> dict[str, Ingredients]:
         "own noise common to its neurons": Ingredients(common=0),
         "shrinking of active vectors": Ingredients(shrinking=0),
         "LEVELS = 16": Ingredients(levels=16),
-        "DRAWS = 32": Ingredients(draws=32),
+        "DRAWS = 64": Ingredients(draws=64),
     }
 
 

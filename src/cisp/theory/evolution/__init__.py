@@ -9,8 +9,9 @@ where X sums s over the positions that the other circuits on p bring in, and M o
 but t's. One map, read-out -> S neurons -> next read-out, serves active and inactive circuits; the
 vectors ride along. Rooms: `crowd` is an allocation as its circuits meet, `laws` what is done to a
 law on a grid, `first` layer 1, `setting` what stays the same from layer to layer (`Ingredients`
-among it), `state` a layer, `seen` what its positions see of it, `indicators`, `vectors` and their
-`neurons` the map, `prediction` the whole, and `domain` where it holds and how far it may be off.
+among it), `state` a layer, `rows` how links to it come, `seen` what its positions see of it,
+`indicators`, `vectors` and their `neurons` the map, `prediction` the whole, and `domain` where it
+holds and how far it may be off.
 
 Axes of arrays, in all rooms: r draws, k kinds of rows, c classes of positions, m positions of a
 row that active circuits take (K in C7.2), a read-outs, b those that occur, s indicators of a

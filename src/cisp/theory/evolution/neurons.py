@@ -8,7 +8,8 @@ from scipy.special import ndtr
 
 from cisp.theory.evolution.crowd import Array, Crowd
 from cisp.theory.evolution.laws import coarse, sampled
-from cisp.theory.evolution.seen import received, unlinked
+from cisp.theory.evolution.rows import unlinked
+from cisp.theory.evolution.seen import received
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Side
 

@@ -67,7 +67,7 @@ class Ingredients:
     [1.0, 1.0]
     """
 
-    draws: int = 16
+    draws: int = 32
     classes: int = crowds.CLASSES
     levels: int = crowds.LEVELS
     kinds: Callable[[Crowd, Array], Int[np.ndarray, "..."]] = crowds.kinds_of
