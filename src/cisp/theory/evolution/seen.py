@@ -57,7 +57,12 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     fewer_of = np.add.reduceat(state.active, np.flatnonzero(np.diff(last, prepend=-1)), -1)
     wholes = [np.fft.rfft(law, size) for law in (state.active, fewer_of)]
 
-    def seen(others: int, groups: list[Array], own: list[Array], noise: list[Array]) -> list[Seen]:
+    def seen(
+        others: int,
+        groups: list[Array],
+        own: list[Array],
+        noise: list[Complex[np.ndarray, "r c w"]],
+    ) -> list[Seen]:
         """X from so many other active circuits, m of which are met, and chi M: by m and own."""
         most = int(np.ceil(max(m.max() for m in groups)))
         found: list[list[Array]] = [[] for _ in groups]
