@@ -44,25 +44,16 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     """
     crowd, z = setting.crowd, setting.z
     size = _size(setting, state)
-    mine = crowd.S / crowd.empty(z).sum()  # the share of the noise on a circuit's own positions
-    elsewhere = replace(state, noise=(1 - mine) * state.noise)
-    noise, less = ([_noise(setting, of, size, j) for j in (0, 1)] for of in (state, elsewhere))
+    noise = [_noise(setting, state, size, j) for j in (0, 1)]
     blocks = [_blocks(setting, state, size, j) for j in (0, 1)]
     lacking, S = fewer(setting, state), crowd.S
     by_row = [together(setting, state, size, k) for k in (z, z - 1)]
     narrowed = setting.ingredients.narrowed
-    last = np.round(np.arange(state.active.shape[2]) * (S - 1) / S).astype(
-        int
-    )  # what S - 1 positions bring
+    last = (np.arange(state.active.shape[2]) * (S - 1) / S).round()  # what S - 1 positions bring
     fewer_of = np.add.reduceat(state.active, np.flatnonzero(np.diff(last, prepend=-1)), -1)
     wholes = [np.fft.rfft(law, size) for law in (state.active, fewer_of)]
 
-    def seen(
-        others: int,
-        groups: list[Array],
-        own: list[Array],
-        noise: list[Complex[np.ndarray, "r c w"]],
-    ) -> list[Seen]:
+    def seen(others: int, groups: list[Array], own: list[Array]) -> list[Seen]:
         """X from so many other active circuits, m of which are met, and chi M: by m and own."""
         most = int(np.ceil(max(m.max() for m in groups)))
         found: list[list[Array]] = [[] for _ in groups]
@@ -88,12 +79,11 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     twice = setting.ingredients.twice * np.stack([crowd.twice(k) for k in (z, z - 1)])
     met = (2 * state.over.sum(1) / max(z * (z - 1), 1)).clip(0, 1)
     its_own = S * (state.active.sum(1) @ crowd.values)
-    alone = seen(z - 1, [met * (z - 1)], [its_own], noise)
-    hiss = mine * (state.noise @ crowd.indicators).sum(1)
+    alone = seen(z - 1, [met * (z - 1)], [its_own])
     return (
         Side(
             state.inactive,
-            seen(z, groups, [of_m * mean + hiss for of_m in groups], less),
+            seen(z, groups, [of_m * mean for of_m in groups]),
             setting.taken(kinds),
             *crowd.classes(z),
             twice[0],
