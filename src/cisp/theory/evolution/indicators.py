@@ -1,6 +1,6 @@
 """One map of the On-indicators, read-out -> S neurons -> next read-out, from a layer to the next.
 
-It serves active and inactive circuits. Chapter 10 derives each part.
+It serves active and inactive circuits. Chapter 11 derives each part.
 """
 
 import numpy as np

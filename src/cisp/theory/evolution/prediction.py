@@ -88,7 +88,7 @@ def density_evolution(
 ) -> DensityEvolution:
     """Predicted laws of the On-indicators and mean squared errors in layers 1..L, nothing fitted.
 
-    Chapter 10. The step is clip(gain (u - threshold) + 1/2, 0, 1), the post's with 2 and 0.5 (3.3).
+    Chapter 11. The step is clip(gain (u - threshold) + 1/2, 0, 1), the post's with 2 and 0.5 (3.3).
     Of the table (by default that of `prime_steps`) only its loads are used. What is averaged over:
     the dealings, the active circuits, their vectors. Errors of vectors, and blocks 2 and 3, are
     those of `conditional_rotations`. Layer 1 is exact, but for vectors of rows that share several

@@ -46,7 +46,7 @@ def as_it_is(crowd: Crowd, own: Array) -> Array:
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What density evolution is made of; `book/ablations.py` replaces one at a time.
+    """What density evolution is made of; `cisp_book.studies.ablation` replaces one at a time.
 
     draws: of the active circuits' kinds and of the noise's strength. classes: of positions by load,
     and kinds of rows. levels: steps between an indicator of 0 and one of 1.
