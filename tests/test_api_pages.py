@@ -72,7 +72,7 @@ def test_every_public_name_is_on_one_page(api_names: ModuleType) -> None:
 
 def test_the_first_page_lists_the_names_of_all_others() -> None:
     listed = re.findall(
-        r"^```\{api-names\} (\w+)$", (BOOK / "api.md").read_text("utf-8"), re.MULTILINE
+        r"^```\{api-names\} (\w+)$", (BOOK / "api.md").read_text(encoding="utf-8"), re.MULTILINE
     )
     contents = (BOOK.parent / "_toc.yml").read_text(encoding="utf-8")
     assert listed == re.findall(r"file: book/(api_\w+)", contents)
