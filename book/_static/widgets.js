@@ -184,7 +184,7 @@ const widgets = (() => {
     const along = value => x(0) + (x(1) - x(0)) * (value / 0.075 - 1)
     const scale = text('', 2, 276, 'χ') + line('grid', [along(0), 272], [along(0.15), 272]) +
       line('thick', [along(best), 264], [along(best), 280]) + dot('', along(chi), 272, 5) +
-      text('middle', along(best), 294, `balanced: ${best.toFixed(4)}`)
+      text('middle', Math.max(along(best), 60), 294, `balanced: ${best.toFixed(4)}`)
     const [right, left, both] = Object.values(humps).map(value => short(mean(pairs, value)))
     return [
       `On average ${right} through entries 1/S and ${left} through entries −χ, together ${both}. ` +
