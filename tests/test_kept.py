@@ -293,7 +293,7 @@ def test_a_table_is_stale_when_a_list_behind_it_changes(
         table.__name__: table for table in importlib.import_module("cisp_book.studies.__main__").ALL
     }[name]
     copy = tmp_path / "cisp_book"
-    shutil.copytree(kept.HERE, copy)
+    shutil.copytree(kept.HERE, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     monkeypatch.setattr(kept, "HERE", copy)
     for making in ("Parallel", "delayed"):
         monkeypatch.setattr(joblib, making, recomputed)
