@@ -86,7 +86,7 @@ def density_evolution(
     gain: float | int = 2,
     threshold: float | int = 0.5,
 ) -> DensityEvolution:
-    """Predicted laws of the On-indicators and mean squared errors in layers 1..L, nothing fitted.
+    """Predicted laws of the On-indicators and mean squared errors in layers 1..L.
 
     Chapter 11. The step is clip(gain (u - threshold) + 1/2, 0, 1), the post's with 2 and 0.5 (3.3).
     Of the table (by default that of `prime_steps`) only its loads are used. What is averaged over:
@@ -95,7 +95,8 @@ def density_evolution(
     positions.
 
     Claimed for n = D/d >= 60, T >= 100, T S >= 2n, T S^2 <= n^2, z to 6, z S <= n/4, L to 10, and
-    tables whose rows seldom share more than one position (`domain.DOMAIN`). How far an error may
+    tables whose rows seldom share more than one position (`domain.DOMAIN`). Fitted are two limits
+    only, beyond which rows count by their variance (`rows`). How far an error may
     be off there is its `off`: little for inactive circuits' indicators, most for active ones' where
     few inputs fail, which come out too small by up to a few times. Beyond, `evolve` gives what
     comes out.

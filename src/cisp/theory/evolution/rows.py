@@ -11,6 +11,7 @@ from cisp.theory.evolution.crowd import none
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import State
 
+# Set on measured networks, others than those it is tried on in chapter 11.
 SPARSE = 0.7  # shares of positions not linked, above which links come in rows
 QUIET = 0.6  # and of rows without noise
 
