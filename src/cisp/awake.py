@@ -98,8 +98,10 @@ class Awake:
         n, d, kind = network.n, network.d, f.bias.dtype
         X = torch.einsum("bzij,bzj->bzi", network.at(1)[0][active], a0).contiguous().numpy()
         sets, alone, done = active.contiguous().numpy(), True, 0
-        flags = np.zeros(-(-n // 8) * 8, np.uint8), np.zeros(n, np.int32)
-        one = np.zeros((n, d), kind), np.empty((n, d), kind), np.zeros((network.T, d), kind), *flags
+        blocks, T = -(-n // kernels.BLOCK), network.T
+        awake = np.zeros((blocks * kernels.BLOCK, d), kind), np.empty((n, d), kind)
+        met = np.zeros((d, T), kind), np.zeros(T, np.uint32), np.zeros(T, np.uint32)
+        one = *awake, *met, np.zeros(blocks, np.uint8), np.zeros(n, np.int32)
         lanes = min(LANES, max(FITTING // network.D, 8))
         four = (0,) * 4 if d == 4 else ()
         many = np.empty((2, n, d, lanes), kind)
@@ -110,12 +112,12 @@ class Awake:
             found = _nothing(f, len(sets[some]), sets.shape[1])
             out = ON, masked, *vars(found).values()
             if alone:
-                met = kernels.by_input(
+                count = kernels.by_input(
                     X[some], sets[some], *_but(f, "back", "behind"), *out, *one, four
                 )
                 every = network.L * network.T * len(sets[some])
-                alone = done > 0 or met * ALONE < every
-                size = chunk * max(min(int(every / (met * ALONE + 1)), LONGER), 1)
+                alone = done > 0 or count * ALONE < every
+                size = chunk * max(min(int(every / (count * ALONE + 1)), LONGER), 1)
             else:
                 kernels.together(
                     X[some],

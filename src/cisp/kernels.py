@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-BLOCK = 8  # positions looked at together: as many bytes as a word has
+BLOCK = 16  # positions looked at together
 AHEAD = 12  # circuits to come whose weights and positions are asked for
 FLUSH = 64  # circuits whose squares are summed up in the network's dtype
 
@@ -72,19 +72,23 @@ def added(typing, array, row, four):
 add: Any = intrinsic(added)
 
 
-@partial(compiled, inline="always")
-def meet(acc, t, A, j, four):
-    """Row j of A is added to row t of acc. Whether that was 0."""
-    if len(four):
-        a, b, c, d = acc[t, 0], acc[t, 1], acc[t, 2], acc[t, 3]
-        acc[t, 0], acc[t, 1] = a + A[j, 0], b + A[j, 1]
-        acc[t, 2], acc[t, 3] = c + A[j, 2], d + A[j, 3]
-        return (a == 0) & (b == 0) & (c == 0) & (d == 0)
-    fresh = True
-    for i in range(acc.shape[1]):
-        fresh &= acc[t, i] == 0
-        acc[t, i] += A[j, i]
-    return fresh
+@compiled
+def squared(squares, maps, first, past, met, acc, z, found, four):
+    """Of the squared read-outs by rows first to past of maps: their sum, the largest and whose."""
+    d = len(four) if len(four) else len(acc)
+    squares[:found] = 0
+    for o in range(first, past):
+        for j in range(found):
+            m, x = met[j] if len(maps) > 1 else 0, acc.dtype.type(0)
+            for i in range(d):
+                x += maps[m, o, i] * acc[i, j]
+            squares[j] += x * x
+    total, top, who = 0.0, acc.dtype.type(0), np.uint32(0)
+    for j in range(z, found):
+        total += squares[j]
+        if squares[j] > top:
+            top, who = squares[j], met[j]
+    return total, top, who
 
 
 @partial(compiled, inline="always")
@@ -97,7 +101,7 @@ def send(U, touched, places, M, v, sent, four):
         y = M[2, 0] * a + M[2, 1] * b + M[2, 2] * c + M[2, 3] * d
         z = M[3, 0] * a + M[3, 1] * b + M[3, 2] * c + M[3, 3] * d
         for p in places:
-            touched[p] = 1
+            touched[p // np.uint32(BLOCK)] = 1
             add(U, p, (w, x, y, z))
         return
     for i in range(len(v)):
@@ -105,7 +109,7 @@ def send(U, touched, places, M, v, sent, four):
         for j in range(len(v)):
             sent[i] += M[i, j] * v[j]
     for p in places:
-        touched[p] = 1
+        touched[p // np.uint32(BLOCK)] = 1
         for i in range(len(v)):
             U[p, i] += sent[i]
 
@@ -137,22 +141,25 @@ def by_input(
     U,
     A,
     acc,
+    met,
+    slot,
     touched,
     mine,
     four,
 ):
     """Each input by itself, by way of the positions that are awake. Returns the circuits met.
 
-    U, acc and touched are 0, and left so. four: () or, where d is 4, any four numbers, for loops of
-    a length that is known.
+    U, BLOCK rows for each of touched, and touched are 0, and left so. met (T,) is for the circuits
+    met, acc (d, T) for what these read, slot (T,) for the place of each among them. four: () or,
+    where d is 4, any four numbers, for loops of a length that is known.
     """
     L, (_, T, S) = len(of), tables.shape
-    n, z, Q = len(U), active.shape[1], len(ends)
+    n, z, Q = starts.shape[1] - 1, active.shape[1], len(ends)
     d = len(four) if len(four) else U.shape[1]
-    flat, words = U.reshape(n * d), touched.view(np.uint64)
+    flat = U.reshape(len(U) * d)
     rest, total = np.zeros(BLOCK * d, U.dtype), np.zeros(d, U.dtype)
-    c, v, sent = np.zeros(d, U.dtype), np.zeros(d, U.dtype), np.zeros(d, U.dtype)
-    awake, met = np.zeros(n, np.uint32), np.zeros(T + z, np.uint32)
+    c, sent = np.zeros(d, U.dtype), np.zeros(d, U.dtype)
+    awake, squares = np.zeros(n, np.uint32), np.zeros(T, U.dtype)
     zero, every, stamp = U.dtype.type(0), 0, 0
     mine[:] = 0
     for b in range(len(X)):
@@ -160,7 +167,7 @@ def by_input(
             met[k] = active[b, k]
             for s in range(S):
                 q = tables[0, met[k], s]
-                touched[q] = 1
+                touched[q // np.uint32(BLOCK)] = 1
                 for i in range(d):
                     U[q, i] += X[b, k, i]
         c[:] = 0
@@ -177,17 +184,16 @@ def by_input(
                 asleep &= zero <= rest[y]
             total[:] = 0
             up = 0
-            for word in range(len(words)):
-                if asleep and words[word] == 0:
+            for block in range(len(touched)):
+                if asleep and not touched[block]:
                     continue
-                words[word] = 0
-                first, past = BLOCK * word, min(BLOCK * word + BLOCK, n)
-                block = flat[first * d : past * d]
+                touched[block] = 0
+                first = BLOCK * block
                 above = np.int32(0)
-                for y in range(len(block)):
-                    above += np.int32(not (block[y] <= rest[y]))  # nan is awake
+                for y in range(BLOCK * d):
+                    above += np.int32(not (flat[first * d + y] <= rest[y]))  # nan is awake
                 if above:
-                    for p in range(first, past):
+                    for p in range(first, min(first + BLOCK, n)):
                         wakes = False
                         for i in range(d):
                             wakes |= not (U[p, i] <= rest[i])
@@ -201,58 +207,54 @@ def by_input(
                             on[layer, i] += x > ON
                         awake[up] = p
                         up += 1
-                block[:] = 0
+                for y in range(BLOCK * d):
+                    flat[first * d + y] = 0
             last, at, here = layer == L - 1, of[layer], places[layer]
             # what circuits read, and what positions send by themselves
-            found = z
+            found = np.uint32(z)  # unsigned, as its indices are
+            for k in range(z):
+                slot[met[k]] = k
+                acc[:, k] = 0
             for j in range(up):
                 p = awake[j]
                 for e in range(starts[here, p], starts[here, p + 1]):
-                    ask(acc, circuits[here, min(e + AHEAD, T * S - 1)] * d)
+                    if e + AHEAD < starts[here, p + 1]:
+                        ask(slot, circuits[here, e + AHEAD])
                     t = circuits[here, e]
-                    met[found] = t
-                    found += meet(acc, t, A, j, four)
+                    at_t = slot[t]
+                    again = (at_t < found) & (met[at_t] == t)
+                    at_t = at_t if again else found
+                    met[at_t], slot[t] = t, at_t
+                    for i in range(d):
+                        acc[i, at_t] = (acc[i, at_t] if again else zero) + A[j, i]
+                    found += np.uint32(not again)
                 if not last:
                     own = p if N.shape[1] > 1 else 0
                     hands_on = to[ways[here, p] : ways[here, p + 1]]
                     send(U, touched, hands_on, N[at, own], A[j], sent, four)
-            every += found - z
-            # the read-outs, and what circuits send; the active ones first
-            for j in range(found):
-                t = met[j]
-                if not last and j + AHEAD < found:  # both ends, as a row may be in two lines
+            every += int(found)
+            # the read-outs, the active circuits' by themselves
+            for k in range(z):
+                m = met[k] if len(maps) > 1 else 0
+                for o in range(maps.shape[1]):
+                    for i in range(d):
+                        picked[layer, b, k, o] += maps[m, o, i] * acc[i, k]
+            o = 0
+            for q in range(Q):
+                square = squared(squares, maps, o, ends[q], met, acc, z, found, four)
+                totals[layer, q, b], tops[layer, q, b], who[layer, q, b] = square
+                o = ends[q]
+            # what circuits send
+            for j in range(0 if last else found):
+                if j + AHEAD < found:  # both ends, as a row may be in two lines
                     row = at * T + met[j + AHEAD]
                     ask(M, row * d * d)
                     ask(M, row * d * d + d * d - 1)
                     row = places[layer + 1] * T + met[j + AHEAD]
                     ask(tables, row * S)
                     ask(tables, row * S + S - 1)
-                read = False
-                for i in range(d):
-                    v[i] = acc[t, i]
-                    acc[t, i] = 0
-                    read |= v[i] != zero
-                if not read:
-                    continue
-                m = t if len(maps) > 1 else 0
-                o = 0
-                for q in range(Q):
-                    square = zero
-                    while o < ends[q]:
-                        x = zero
-                        for i in range(d):
-                            x += maps[m, o, i] * v[i]
-                        if j < z:
-                            picked[layer, b, j, o] = x
-                        square += x * x
-                        o += 1
-                    if j >= z:
-                        totals[layer, q, b] += square
-                        if square > tops[layer, q, b]:
-                            tops[layer, q, b] = square
-                            who[layer, q, b] = t
-                if not last:
-                    send(U, touched, tables[places[layer + 1], t], M[at, t], v, sent, four)
+                t = met[j]
+                send(U, touched, tables[places[layer + 1], t], M[at, t], acc[:, j], sent, four)
             if not last:
                 for i in range(d):
                     x = zero
