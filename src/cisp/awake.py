@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 
 from cisp.channels import Channels
-from cisp.layers import Layer
+from cisp.layers import Bags, Layer
 from cisp.network import Network
 
 ON = 1e-4  # a neuron above this counts as active (post, figure 7)
@@ -165,26 +165,26 @@ def _nothing(facts: Facts, batch: int, z: int) -> Found:
 
 
 def _facts(network: Network, maps: Tensor, rows: list[slice]) -> Facts:
-    L, T, S = network.tables.shape
-    layers, wiring = range(2, L + 1), network.wiring
+    L, T, n, wiring = network.L, network.T, network.n, network.wiring
     one_table = not bool((network.tables != network.tables[:1]).any())
     one_table &= all(layer is wiring.layers[0] for layer in wiring.layers)
-    weights = [(network.at(layer)[0], network.mean(layer)) for layer in layers]
-    alike = one_table and all(all(map(torch.equal, each, weights[0])) for each in weights)
-    tables = network.tables[: 1 if one_table else L].contiguous().numpy()
-    order = tables.reshape(len(tables), -1).argsort(1, kind="stable")
-    load = [np.bincount(table.ravel(), minlength=network.n) for table in tables]
-    own = [_own(network, layer) for layer in layers[: 1 if one_table else L]]
-    ways, to, back, behind = zip(*own, strict=True)
-    before = np.cumsum([0, *map(len, to)])[: len(own), None]
-    M, N, G = zip(*(_links(network, layer) for layer in layers[: 1 if alike else L]), strict=True)
-    every = np.arange(L, dtype=np.uint32)
+    tables = network.tables[: 1 if one_table else L].numpy()
+    like = [_like(network, layer) if one_table else layer for layer in range(2, L + 1)]
+    distinct = sorted(set(like))
+    sums = [_of(network, layer).gather for layer in range(2, 3 if one_table else L + 1)]
+    assert isinstance(wiring.last, Bags)
+    read = [_listed(each, 0, T) for each in [*sums, wiring.last][: len(tables)]]
+    starts, circuits = zip(*read, strict=True)
+    ways, to = zip(*(_listed(each, T, T + n) for each in sums), strict=True)
+    back, behind = zip(*(_summed(each, T, T + n) for each in sums), strict=True)
+    before = np.cumsum([0, *map(len, to)])[: len(to), None]
+    M, N, G = zip(*(_links(network, layer) for layer in distinct), strict=True)
     return Facts(
-        places=every * (not one_table),
-        of=every * (not alike),
-        tables=tables.astype(np.uint32),
-        starts=_starts(np.stack(load)),
-        circuits=(order // S).astype(np.uint32),
+        places=np.arange(L, dtype=np.uint32) * (not one_table),
+        of=np.array([distinct.index(layer) for layer in [*like, 2]], np.uint32),
+        tables=tables.astype(np.uint16 if n <= 2**16 else np.uint32, order="C"),
+        starts=np.stack(starts).astype(np.uint32),
+        circuits=np.stack(circuits).astype(np.uint32),
         ways=(np.stack(ways) + before).astype(np.uint32),
         to=np.concatenate(to).astype(np.uint32),
         back=(np.stack(back) + before).astype(np.uint32),
@@ -198,20 +198,28 @@ def _facts(network: Network, maps: Tensor, rows: list[slice]) -> Facts:
     )
 
 
-def _starts(load: Index) -> Index:
-    return np.pad(load.cumsum(-1), ((0, 0), (1, 0))).astype(np.uint32)
+def _like(network: Network, layer: int) -> int:
+    """The first of layers 2..L with the weights of this one."""
+
+    def same(other: int) -> bool:
+        pairs = zip(*((network.at(k)[0], network.mean(k)) for k in (other, layer)), strict=True)
+        return all(torch.equal(*pair) for pair in pairs)
+
+    return next(other for other in range(2, layer + 1) if same(other))
 
 
-def _own(network: Network, layer: int) -> tuple[np.ndarray, ...]:
-    """ways, to, back and behind of layer 2..L: of its sums, those from T on, one for a position."""
-    T, n = network.T, network.n
-    gather = _of(network, layer).gather
-    own = (gather.bags >= T) & (gather.bags < T + n)
+def _listed(bags: Bags, first: int, past: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row, which of the sums first..past-1 it is in, less first: from where on, and all."""
+    own = (bags.bags >= first) & (bags.bags < past)
     before = torch.cat([own.new_zeros(1, dtype=torch.int64), own.cumsum(0)])
-    ways = before[torch.cat([gather.ends, own.new_tensor([len(own)], dtype=torch.int64)])]
-    back = torch.cat([gather.starts, own.new_tensor([len(own)], dtype=torch.int64)])[T : T + n + 1]
-    behind = gather.rows[back[0] : back[-1]]
-    return tuple(x.numpy() for x in (ways, gather.bags[own] - T, back - back[0], behind))
+    starts = before[torch.cat([bags.ends, bags.ends.new_tensor([len(own)])])]
+    return starts.numpy(), (bags.bags[own] - first).numpy()
+
+
+def _summed(bags: Bags, first: int, past: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of the sums first..past-1: from where on, and all."""
+    starts = torch.cat([bags.starts, bags.starts.new_tensor([len(bags.rows)])])[first : past + 1]
+    return (starts - starts[0]).numpy(), bags.rows[starts[0] : starts[-1]].numpy()
 
 
 def _links(network: Network, layer: int) -> tuple[np.ndarray, ...]:

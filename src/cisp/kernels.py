@@ -371,7 +371,7 @@ def together(
                         up += np.int32(v > ON)
                     on[layer, i] += up
             last = layer == L - 1
-            near, at = places[layer], of[0 if last else layer]
+            near, at = places[layer], of[layer]
             table, links, own = tables[near].reshape(T * S), M[at], N[at]
             U[:] = 0
             squares[:] = 0
