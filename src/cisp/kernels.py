@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 BLOCK = 16  # positions looked at together
 AHEAD = 12  # circuits to come whose weights and positions are asked for
+NEXT = 3  # awake positions to come whose circuits are asked for
 FLUSH = 64  # circuits whose squares are summed up in the network's dtype
 
 
@@ -189,9 +190,9 @@ def by_input(
                     continue
                 touched[block] = 0
                 first = BLOCK * block
-                above = np.int32(0)
+                above = False
                 for y in range(BLOCK * d):
-                    above += np.int32(not (flat[first * d + y] <= rest[y]))  # nan is awake
+                    above |= not (flat[first * d + y] <= rest[y])  # nan is awake
                 if above:
                     for p in range(first, min(first + BLOCK, n)):
                         wakes = False
@@ -217,6 +218,8 @@ def by_input(
                 acc[:, k] = 0
             for j in range(up):
                 p = awake[j]
+                if j + NEXT < up:
+                    ask(circuits, here * T * S + starts[here, awake[j + NEXT]])
                 for e in range(starts[here, p], starts[here, p + 1]):
                     if e + AHEAD < starts[here, p + 1]:
                         ask(slot, circuits[here, e + AHEAD])
