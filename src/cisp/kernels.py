@@ -150,9 +150,9 @@ def by_input(
 ):
     """Each input by itself, by way of the positions that are awake. Returns the circuits met.
 
-    U, BLOCK rows for each of touched, and touched are 0, and left so. met (T,) is for the circuits
-    met, acc (d, T) for what these read, slot (T,) for the place of each among them. four: () or,
-    where d is 4, any four numbers, for loops of a length that is known.
+    U, BLOCK rows for each of touched, touched and acc are 0, and left so. met (T,) is for the
+    circuits met, acc (d, T) for what these read, slot (T,) for the place of each among them. four:
+    () or, where d is 4, any four numbers, for loops of a length that is known.
     """
     L, (_, T, S) = len(of), tables.shape
     n, z, Q = starts.shape[1] - 1, active.shape[1], len(ends)
@@ -215,7 +215,6 @@ def by_input(
             found = np.uint32(z)  # unsigned, as its indices are
             for k in range(z):
                 slot[met[k]] = k
-                acc[:, k] = 0
             for j in range(up):
                 p = awake[j]
                 if j + NEXT < up:
@@ -229,7 +228,7 @@ def by_input(
                     at_t = at_t if again else found
                     met[at_t], slot[t] = t, at_t
                     for i in range(d):
-                        acc[i, at_t] = (acc[i, at_t] if again else zero) + A[j, i]
+                        acc[i, at_t] += A[j, i]
                     found += np.uint32(not again)
                 if not last:
                     own = p if N.shape[1] > 1 else 0
@@ -258,6 +257,7 @@ def by_input(
                     ask(tables, row * S + S - 1)
                 t = met[j]
                 send(U, touched, tables[places[layer + 1], t], M[at, t], acc[:, j], sent, four)
+            acc[:, :found] = 0
             if not last:
                 for i in range(d):
                     x = zero
