@@ -256,6 +256,14 @@ def test_however_a_network_is_stored_it_is_run(make: Callable[[], Network]) -> N
 
 
 @pytest.mark.usefixtures("compiled")
+def test_more_positions_than_sixteen_bits_count_are_told_apart() -> None:
+    network = rotations(60, 4 * 70_000, 4, allocate=crossing)
+    assert bool((network.tables >= 2**16).any())
+    how: dict[str, Any] = {"z": 30, "samples": 20}
+    assert_same(measure(network, **how), ordinary(measure, network, **how))
+
+
+@pytest.mark.usefixtures("compiled")
 def test_a_network_on_the_cpu_is_run_whatever_the_default_device() -> None:
     network = NETWORKS["waking"]()
     expected = measure(network, z=1)
