@@ -121,7 +121,6 @@ class Layer(nn.Module):
 
     mean: Tensor
     beside: Tensor
-    taken_back: Tensor
 
     def __init__(
         self,
@@ -138,7 +137,8 @@ class Layer(nn.Module):
         beside = mean.index_add(1, taken_back[1], mean[:, taken_back[0]])
         beside[1, :T] -= 1
         self.mean, self.beside = mean, beside  # on the CPU, as is chi
-        self.register_buffer("taken_back", taken_back, persistent=False)
+        circuits, sums = taken_back[:, taken_back[1].argsort(stable=True)]
+        self.back = Bags(sums - T, circuits, mean.shape[1] - T, T)
 
     def forward(
         self,
@@ -158,12 +158,9 @@ class Layer(nn.Module):
         M_t is w_t / share and the rest of w_mean; the M_t themselves, rounded as they are, are what
         other sums take back.
         """
-        T, (circuits, sums) = self.T, self.taken_back
         beside = self._number(self.beside, chi).to(w) * w_mean
-        own = w / self.share + beside[:T]
-        others = torch.zeros_like(beside[T:])
-        others = others.index_add(0, sums - T, own[circuits], alpha=-1) + beside[T:]
-        return torch.cat([own, others])
+        own = w / self.share + beside[: self.T]
+        return torch.cat([own, beside[self.T :] - self.back(own)])
 
     def W(
         self, w: Float[Tensor, "T d d"], w_mean: Float[Tensor, "d d"], chi: Float[Tensor, "*d"]
@@ -181,7 +178,7 @@ class Layer(nn.Module):
 
     def own(self, t: int, delta_w: Float[Tensor, "d d"], chi: Float[Tensor, "*d"]) -> Own:
         """Circuit t's own part of W, with its Delta w."""
-        sums = [t, *self.taken_back[1, self.taken_back[0] == t].tolist()]
+        sums = [t, *(self.T + self.back.holding(t)).tolist()]
         to, read = [self.scatter.holding(k) for k in sums], [self.gather.of(k) for k in sums]
         rows, columns = torch.cat(to).unique(), torch.cat(read).unique()
         part = delta_w.new_zeros(len(rows), len(columns), *delta_w.shape)
