@@ -1,8 +1,8 @@
 """Compiled loops (`cisp.awake`) against ordinary passes and the dense chain, medians in one run.
 
-The ordinary passes are those of commit 18b6047, which the same build still has for little work.
-Rounds of the two take turns, and what is timed is the processor's time, so that a busy machine
-slows both alike.
+Ordinary passes are those of this build, which it still has for little work; `sizes` and `width`
+also time those of commit 18b6047, by that commit itself (`ordinary.py`). Rounds take turns, and
+what is timed is the processor's time, so that a busy machine slows all alike.
 
 python benchmarks/awake.py sizes    by T and D: time, ratio, circuits met, memory, time to build
 python benchmarks/awake.py width    the exponent of time against D, at fixed T (d/D)^2
@@ -13,9 +13,13 @@ python benchmarks/awake.py million  a million circuits: a quarter of an hour
 """
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 from typing import Any
 
@@ -27,6 +31,8 @@ import cisp
 import cisp.awake
 from cisp_book.studies.grid import PAIRS
 
+COMMIT = "18b6047"
+HERE = Path(__file__).parent
 INPUTS, ROUNDS = 16_384, 15
 CHOSEN, COMPILED, ORDINARY = cisp.awake.WORTH, -1.0, np.inf  # from how much work on loops compiled
 
@@ -77,21 +83,36 @@ def met(network: cisp.Network, z: int, samples: int) -> float:
     return float(torch.stack(read).mean())
 
 
-def one(kind: str, T: int, D: int, S: int, z: int) -> None:
-    """Build one network; print seconds to build, ms an input both ways, circuits met, peak MB.
+def one(folder: str, kind: str, T: int, D: int, S: int, z: int) -> None:
+    """Build one network; print seconds to build, ms an input each way, circuits met, peak MB.
 
     On one thread: a lot of inputs is run by one, and ordinary passes take too long for more lots.
+    folder: that holds the sources of COMMIT, and will hold the network.
     """
     torch.set_num_threads(1)
     start = perf_counter()
     found = network(kind, T, D, S)
     built = perf_counter() - start
+    found.save(f"{folder}/network.safetensors")
     seconds(found, z, 2, COMPILED)  # compiled, or read from where it is kept
     many, few, rounds = (4096, 256, 7) if T < 10**5 else (1024, 16, 3)
-    ms: dict[str, list[float]] = {"compiled": [], "ordinary": []}
-    for _ in range(rounds):
-        ms["compiled"].append(seconds(found, z, many, COMPILED) / many * 1e3)
-        ms["ordinary"].append(seconds(found, z, few, ORDINARY) / few * 1e3)
+    words = [str(HERE / "ordinary.py"), f"{folder}/network.safetensors", str(z), str(few)]
+    ms: dict[str, list[float]] = {"compiled": [], "ordinary": [], COMMIT: []}
+    with subprocess.Popen(
+        [sys.executable, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": f"{folder}/src"},
+    ) as before:
+        assert before.stdin
+        assert before.stdout
+        for _ in range(rounds):
+            ms["compiled"].append(seconds(found, z, many, COMPILED) / many * 1e3)
+            ms["ordinary"].append(seconds(found, z, few, ORDINARY) / few * 1e3)
+            print(file=before.stdin, flush=True)
+            ms[COMMIT].append(float(before.stdout.readline()))
     wall = perf_counter()
     lots = 10_000 if T > 10**5 else many
     seconds(found, z, lots, COMPILED)
@@ -100,39 +121,45 @@ def one(kind: str, T: int, D: int, S: int, z: int) -> None:
 
 
 def sizes(cases: list[Case]) -> list[dict[str, Any]]:
-    """A line for each case, run in a process of its own."""
+    """A line for each case, run in a process of its own. Ratios: ordinary times over compiled."""
     print(
-        f"{'network':10} {'T':>8} {'D':>7} {'S':>3} {'z':>2} {'build s':>8} {'ordinary ms':>12} "
-        f"{'compiled ms (range)':>26} {'ratio':>7} {'met':>7} {'peak MB':>8}"
+        f"{'network':10} {'T':>8} {'D':>7} {'S':>3} {'z':>2} {'build s':>8} {COMMIT + ' ms':>11} "
+        f"{'ordinary ms':>12} {'compiled ms (range)':>26} {'ratios':>13} {'met':>7} {'peak MB':>8}"
     )
-    found = []
-    for case in cases:
-        words = [sys.executable, __file__, "one", *map(str, case)]
-        out = subprocess.run(words, capture_output=True, text=True, encoding="utf-8")
-        kind, T, D, S, z = case
-        print(f"{kind:10} {T:8d} {D:7d} {S:3d} {z:2d}", end="")
-        if out.returncode:
-            print(f" stopped: {out.stderr.strip().splitlines()[-1:]} ({out.returncode})")
-            continue
-        run = json.loads(out.stdout)
-        ms, ordinary = (median(run[name]) for name in ("compiled", "ordinary"))
-        told = f"{ms:.3f} ({min(run['compiled']):.3f} to {max(run['compiled']):.3f})"
-        print(
-            f" {run['build']:8.1f} {ordinary:12.2f} {told:>26} {ordinary / ms:7.1f} "
-            f"{run['met']:7.1%} {run['peak']:8.0f}",
-            flush=True,
-        )
-        if T > 10**5:
-            print(f"{'':10} 10,000 inputs in {run['wall']:.0f} s by the clock, one thread")
-        found.append({"D": D, **run})
-    return found
+    with TemporaryDirectory() as folder:
+        git = ["git", "-C", str(HERE.parent), "archive", f"--output={folder}/src.zip", COMMIT]
+        subprocess.run([*git, "src"], check=True)
+        shutil.unpack_archive(f"{folder}/src.zip", folder)
+        return [run for case in cases if (run := line(folder, case))]
+
+
+def line(folder: str, case: Case) -> dict[str, Any] | None:
+    """One of these lines."""
+    words = [sys.executable, __file__, "one", folder, *map(str, case)]
+    out = subprocess.run(words, capture_output=True, text=True, encoding="utf-8")
+    kind, T, D, S, z = case
+    print(f"{kind:10} {T:8d} {D:7d} {S:3d} {z:2d}", end="")
+    if out.returncode:
+        print(f" stopped: {out.stderr.strip().splitlines()[-1:]} ({out.returncode})")
+        return None
+    run = json.loads(out.stdout)
+    ms, ordinary, before = (median(run[name]) for name in ("compiled", "ordinary", COMMIT))
+    told = f"{ms:.3f} ({min(run['compiled']):.3f} to {max(run['compiled']):.3f})"
+    print(
+        f" {run['build']:8.1f} {before:11.2f} {ordinary:12.2f} {told:>26} {before / ms:6.1f} "
+        f"{ordinary / ms:6.1f} {run['met']:7.1%} {run['peak']:8.0f}",
+        flush=True,
+    )
+    if T > 10**5:
+        print(f"{'':10} 10,000 inputs in {run['wall']:.0f} s by the clock, one thread")
+    return {"D": D, **run}
 
 
 def width() -> None:
     """Slopes of ln time against ln D, one for each round."""
     found = sizes(WIDTHS)
     D = np.log([run["D"] for run in found])
-    for name in ("ordinary", "compiled"):
+    for name in (COMMIT, "ordinary", "compiled"):
         slopes = np.polyfit(D, np.log([run[name] for run in found]), 1)[0]
         print(
             f"{name}: time grows as D^{np.median(slopes):.2f} "
@@ -209,7 +236,7 @@ def cells() -> None:
 if __name__ == "__main__":
     which, *rest = sys.argv[1:] or ["all"]
     if which == "one":
-        one(rest[0], *map(int, rest[1:]))
+        one(rest[0], rest[1], *map(int, rest[2:]))
         sys.exit()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     if which in ("sizes", "all"):
