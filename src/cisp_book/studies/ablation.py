@@ -9,7 +9,9 @@ from jaxtyping import Int
 from scipy.stats import binom
 from tqdm import tqdm
 
+from cisp.allocation import Table
 from cisp.theory.evolution import Ingredients, evolve
+from cisp.theory.evolution.active import Sets, sets_of
 from cisp.theory.evolution.crowd import Array, Crowd, linked
 from cisp_book.kept import kept
 from cisp_book.studies.grid import PAIRS, figures_8_to_11
@@ -24,30 +26,34 @@ def ingredients() -> dict[str, Ingredients]:
     return {
         "nothing": Ingredients(),
         "classes of load, kinds of rows": Ingredients(classes=1),
-        "kinds of the active circuits' rows": Ingredients(kinds=middle),
+        "which circuits are active": Ingredients(sets=all_alike),
         "drawn strength of the noise": Ingredients(drawn=alike),
+        "positions on together": Ingredients(clumps=0),
+        "own noise not heard": Ingredients(own_noise=0),
         "an inactive circuit's own positions": Ingredients(linked=lambda c, less: linked(c, 0)),
         "the law of links (binomial)": Ingredients(linked=binomial),
-        "the variance of links by rows": Ingredients(narrowed=lambda law, fewer: law),
-        "positions of a row alike": Ingredients(rows=0),
+        "the variance of links": Ingredients(narrowed=lambda law, fewer: law),
+        "links in whole rows": Ingredients(rows=0),
         "a circuit hears nobody twice": Ingredients(apart=0),
         "positions of two active circuits": Ingredients(twice=0),
         "uneven loads within a row": Ingredients(linked=even),
         "own read-out out of chi M": Ingredients(own=louder),
         "a circuit's own vector sent back": Ingredients(sent_back=0),
+        "Delta w adding up to 0": Ingredients(balanced=0),
         "own noise common to its neurons": Ingredients(common=0),
         "shrinking of active vectors": Ingredients(shrinking=0),
         "LEVELS = 16": Ingredients(levels=16),
-        "DRAWS = 64": Ingredients(draws=64),
+        "DRAWS = 128": Ingredients(draws=128),
     }
 
 
-def middle(crowd: Crowd, drawn: Array) -> Int[np.ndarray, "..."]:
-    """The active circuits' rows all of the kind that meets most nearly the mean."""
-    return np.full(drawn.shape, np.abs(crowd.met - crowd.met.mean()).argmin())
+def all_alike(table: Table, n: int, z: int, draws: int, classes: int) -> Sets:
+    """Active circuits that take the same in all draws: the mean over all sets."""
+    found = sets_of(table, n, z, draws, classes)
+    return replace(found, taken=0 * found.taken + found.taken.mean(0))
 
 
-def alike(noise: Array, slices: Int[np.ndarray, " r"], known: Array) -> Array:
+def alike(noise: Array, slices: Int[np.ndarray, " r"], clumped: Array) -> Array:
     """The same strength in all draws."""
     return np.ones(len(slices))
 

@@ -13,6 +13,7 @@ from cisp.allocation import Table, check_table, prime_steps
 from cisp.arguments import count
 
 LEVELS = 8  # steps between an indicator of 0 and one of 1
+FINE = 60  # steps in which numbers are counted before they are parted
 CLASSES = 8  # classes of positions by load, and kinds of rows by theirs
 
 Array = Float[np.ndarray, "..."]
@@ -24,10 +25,10 @@ class Crowd:
     """T circuits on n positions, S each: classes of positions, kinds of rows, what they meet.
 
     chi: of 5.24. size (c,): positions of each class. others (c,): circuits on one of them besides
-    the one that looks. mix (k, c): the classes of a row's S positions, for each kind of row.
-    met (k,): the mean of `others` over a row. spread (k,): its variance within a row. pairs: how
-    often a row meets both of two circuits, in different positions. alike: E k^2/E k, with k the
-    positions that two rows share: 1 where they share at most one.
+    the one that looks. mix (k, c): the classes of a row's S positions, for each kind of row, as
+    if drawn one by one. share (k,): of the rows. met (k,): the mean of `others` over a row.
+    spread (k,): its variance within a row.
+    alike: E k^2/E k, with k the positions that two rows share: 1 where they share at most one.
     levels: steps between an indicator of 0 and one of 1.
     """
 
@@ -38,9 +39,9 @@ class Crowd:
     size: Float[np.ndarray, " c"]
     others: Float[np.ndarray, " c"]
     mix: Float[np.ndarray, "k c"]
+    share: Float[np.ndarray, " k"]
     met: Float[np.ndarray, " k"]
     spread: Float[np.ndarray, " k"]
-    pairs: float
     alike: float = 1
     levels: int = LEVELS
 
@@ -65,7 +66,7 @@ class Crowd:
     @cached_property
     def meets(self) -> float:
         """The mean number of positions that two circuits share, S^2 d/D or a little more (6.3)."""
-        return self.S * float(self.met.mean()) / (self.T - 1)
+        return self.S * float(self.share @ self.met) / (self.T - 1)
 
     def twice(self, z: int) -> Float[np.ndarray, " c"]:
         """How often a position of a row that one of z other circuits takes is taken by two."""
@@ -73,18 +74,6 @@ class Crowd:
         free, one = none(T, c, z), z * c / T * none(T - 1, np.maximum(c - 1, 0), z - 1)
         share = np.maximum(1 - one / np.maximum(1 - free, 1e-12), 0)
         return np.where((c > 0) & (z > 1), share, 0)
-
-    def over(
-        self, kinds: Int[np.ndarray, "r L z"], drawn: Float[np.ndarray, "r L pairs"]
-    ) -> Int[np.ndarray, "r L z"]:
-        """How many positions of each of z circuits are those of one before it too."""
-        relative = self.met / max(self.met.mean(), 1e-12)
-        found = np.zeros(kinds.shape, int)
-        pairs = [(v, u) for v in range(kinds.shape[2]) for u in range(v)]
-        for k, (v, u) in enumerate(pairs):
-            chance = self.meets * relative[kinds[..., u]] * relative[kinds[..., v]]
-            found[..., v] += drawn[..., k] < chance
-        return np.minimum(found, self.S - 1)
 
     def taken_by(self, z: int) -> Float[np.ndarray, "2 c"]:
         """The positions of each class that one of z active circuits takes, and that more take."""
@@ -112,7 +101,7 @@ class Crowd:
         P = np.zeros((len(kinds), len(self.met), min(kinds.shape[1], self.S) + 1))
         P[..., 0] = 1
         free = 1 - np.arange(P.shape[2]) / self.S
-        relative = self.met / max(self.met.mean(), 1e-12)
+        relative = self.met / max(float(self.share @ self.met), 1e-12)
         for v in range(kinds.shape[1]):
             moved = P * (self.meets * relative[kinds[:, v], None] * relative)[..., None] * free
             P = P - moved
@@ -140,16 +129,15 @@ def crowd_of(
     load = allocation.load(table, n=n)
     if table.shape != (count("T", T, low=2), S):
         raise ValueError(f"table has shape {table.shape}; it must be (T, S) = ({T}, {S})")
-    others = load[table] - 1.0
-    low, high = load[table].min(), load.max()
-    width = max((high + 1 - low) / classes, 1)
     used, c = np.flatnonzero(load), load[load > 0]
-    found, of_used = np.unique((c - low) // width, return_inverse=True)
+    of_used = parts(np.repeat(c, c), classes)[(c.cumsum() - c)]
     of = np.zeros(n, int)
     of[used] = of_used
     size = np.bincount(of_used).astype(float)
-    rows = np.array_split(np.argsort(load[table].sum(1), kind="stable"), min(classes, T))
-    mix = [np.bincount(of[table[r]].ravel(), minlength=len(found)) / (len(r) * S) for r in rows]
+    kind = kinds_of_rows(table, n, classes)
+    share = np.bincount(kind) / T
+    rows = [np.flatnonzero(kind == k) for k in range(len(share))]
+    mix = [np.bincount(of[table[r]].ravel(), minlength=len(size)) / (len(r) * S) for r in rows]
     return Crowd(
         T=T,
         n=n,
@@ -157,24 +145,47 @@ def crowd_of(
         chi=balance(T, S, c),
         size=size,
         others=np.bincount(of_used, c) / size - 1,
-        mix=np.stack(mix),
+        mix=evened(np.stack(mix), share, load[table]),
+        share=share,
         met=np.array([load[table[r]].mean() - 1 for r in rows]),
         spread=np.array([load[table[r]].var(1).mean() for r in rows]),
-        pairs=float((others.sum(1) ** 2 - (others**2).sum(1)).mean()) / max(T - 1, 1) ** 2,
         alike=alike(table, n),
         levels=levels,
     )
+
+
+def evened(
+    mix: Float[np.ndarray, "k c"], share: Float[np.ndarray, " k"], loads: Int[np.ndarray, "T S"]
+) -> Float[np.ndarray, "k c"]:
+    """The classes of each kind's positions, so that S drawn from them vary as those of a row do.
+
+    The mean load of a row has variance V/S where positions have nothing to do with each other, V
+    that of a load; kinds of rows stand for what it has beyond.
+    """
+    S = loads.shape[1]
+    alone = loads.var() / S / max(loads.mean(1).var(), 1e-12)
+    kept = np.sqrt(max(1 - alone, 0) / (1 - 1 / S)) if S > 1 else 1.0
+    return np.asarray(share @ mix + kept * (mix - share @ mix))
+
+
+def kinds_of_rows(table: Table, n: int, classes: int = CLASSES) -> Int[np.ndarray, " T"]:
+    """The kind of each row, by how many circuits it meets."""
+    return parts(allocation.load(table, n=n)[table].mean(1), classes)
+
+
+def parts(x: Num[np.ndarray, " x"], most: int) -> Int[np.ndarray, " x"]:
+    """The part of each number: up to so many, each narrower where more numbers are."""
+    low, wide = x.min(), max(np.ptp(x), 1e-12)
+    of = ((x - low) / wide * FINE).astype(int)
+    share = np.cbrt(np.bincount(of))
+    below = (share.cumsum() - share / 2) / share.sum()
+    return np.unique((most * below[of]).astype(int), return_inverse=True)[1]
 
 
 def alike(table: Table, n: int) -> float:
     """E k^2/E k, with k the positions that two rows share: 1 where they share at most one."""
     mean = allocation.mean_overlap(table, n=n)
     return table.shape[1] * allocation.mean_squared_overlap(table, n=n) / mean if mean else 1.0
-
-
-def kinds_of(crowd: Crowd, drawn: Array) -> Int[np.ndarray, "..."]:
-    """Kinds of rows from numbers drawn in [0, 1): each as likely as any."""
-    return (drawn * len(crowd.met)).astype(int)
 
 
 def linked(crowd: Crowd, less: int) -> Float[np.ndarray, "k c h"]:

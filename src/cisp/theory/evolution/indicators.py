@@ -6,7 +6,8 @@ It serves active and inactive circuits. Chapter 11 derives each part.
 import numpy as np
 from jaxtyping import Complex, Float, Int
 
-from cisp.theory.evolution.laws import excess
+from cisp.theory.evolution.crowd import Array
+from cisp.theory.evolution.laws import every_second, excess
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import LEAST, Seen, Side, State
 
@@ -25,10 +26,11 @@ def next_state(
     """The layer after this one, in which the active circuits have rows of these kinds."""
     crowd, z = setting.crowd, setting.z
     to_inactive, to_active = sent_by(setting, inactive), sent_by(setting, active)
+    power = _power_of_noise(setting, to_inactive)
     strength = setting.ingredients.drawn(
         crowd.empty(z)[:, None] * _over(inactive, to_inactive, 0),
         slices,
-        _given_links(setting, inactive, to_inactive),
+        setting.ingredients.clumps * clumped(setting, state, inactive.read, power),
     )
     to_inactive = [[_stronger(free, strength), shared] for free, shared in to_inactive]
     noise = crowd.empty(z)[:, None] * _over(inactive, to_inactive, 0)
@@ -37,12 +39,14 @@ def next_state(
     alone, joined = (_over(active, to_active, j) for j in (0, 1))
     sent = alone + share[:, None] * (joined - alone)
     on = sent @ crowd.indicators @ (once + more) / (once + more).sum()
+    moved = read(inactive, _apart(setting, inactive, to_inactive))
     return State(
-        inactive=read(inactive, _apart(setting, inactive, to_inactive)),
-        active=read(active, _apart(setting, active, to_active)),
+        inactive=moved.sum(1),
+        moved=every_second(moved),
+        active=read(active, _apart(setting, active, to_active)).sum(1),
         kinds=kinds,
         over=over,
-        taken=inactive.taken.mean(1),
+        taken=inactive.taken.sum(1),
         sent=sent,
         noise=noise,
         total=(noise @ crowd.indicators).sum(1) + on * (z * crowd.S - over.sum(1)),
@@ -106,15 +110,15 @@ def _power(x: Complex[np.ndarray, "r w b"], n: int) -> Complex[np.ndarray, "r w 
     return half * half * x if n % 2 else half * half
 
 
-def read(side: Side, sends: Laws) -> Float[np.ndarray, "r g a"]:
-    """The law of the next read-out: the mean of S neurons, independent given a.
+def read(side: Side, sends: Laws) -> Float[np.ndarray, "r b g a"]:
+    """The law of a read-out and the next, the mean of S neurons, independent given the one before.
 
     m of them sit on positions that also carry an active circuit.
     """
     A, G = side.law.shape[2], len(side.seen)
     levels = sends[0][0].shape[3] - 1
     S, size = (A - 1) // levels, 2 ** int(np.ceil(np.log2(A)))
-    hat = np.zeros((len(side.law), G, size // 2 + 1), complex)
+    hat = np.zeros((len(side.law), G, size // 2 + 1, len(side.read)), complex)
     most = int(np.flatnonzero(side.taken.max((0, 1)) > LEAST)[-1])
     for law, pair in zip(np.moveaxis(side.law[..., side.read], 1, 0), sends, strict=True):
         free, shared = (
@@ -127,10 +131,10 @@ def read(side: Side, sends: Laws) -> Float[np.ndarray, "r g a"]:
                 powers.append(powers[-1] * free[k])
             one = np.moveaxis(np.broadcast_to(law, (size // 2 + 1, *law.shape)), 0, 1)
             for m in range(most + 1):
-                hat[:, min(m, G - 1)] += taken[:, m, None] * (powers[most - m] * one).sum(-1)
+                hat[:, min(m, G - 1)] += taken[:, m, None, None] * powers[most - m] * one
                 one = one * shared[k]
-    found = np.fft.irfft(hat, size)[..., :A].clip(0)
-    return found / found.sum((1, 2), keepdims=True)
+    found = np.fft.irfft(hat, size, axis=2)[:, :, :A].clip(0)
+    return np.moveaxis(found / found.sum((1, 2, 3), keepdims=True), 3, 1)
 
 
 def heard(
@@ -148,13 +152,41 @@ def heard(
     return unit * step.gain * (above[..., 0] - above[..., 1]), tilted @ x
 
 
-def _given_links(setting: Setting, side: Side, sends: Laws) -> Float[np.ndarray, "r c"]:
-    """The share of the variance of s that X explains; X adds up to the same over all positions."""
-    indicators, seen = setting.crowd.indicators, side.seen[0]
-    cov, variance = heard(setting, seen.X[0], seen.shift, setting.crowd.values[side.read])
-    law, known = _over(side, sends, 0), np.einsum("ra,rca->rc", side.law.sum(1)[:, side.read], cov)
-    spread = law @ indicators**2 - (law @ indicators) ** 2
-    return (known**2 / np.maximum(variance * spread, 1e-12)).clip(0, 1)
+def _power_of_noise(setting: Setting, sends: Laws) -> Float[np.ndarray, "r g b"]:
+    """E s^2 at a position that no active circuit takes, given its circuit's group and read-out."""
+    empty, squares = setting.crowd.empty(setting.z), setting.crowd.indicators**2
+    share = empty / empty.sum()
+    return np.stack([np.einsum("rcbs,s,c->rb", pair[0], squares, share) for pair in sends], 1)
+
+
+def clumped(
+    setting: Setting,
+    state: State,
+    read: Int[np.ndarray, " b"],
+    power: Float[np.ndarray, "r g b"],
+) -> Float[np.ndarray, " r"]:
+    """What the variance of the power of noise has beside that of positions on their own.
+
+    A read-out moves the power of its S positions together: S^2 times the variance V of E s^2 given
+    a. Positions on their own have S V of that already. Nothing is drawn anew in what the read-outs
+    of the layer before foretell, nor in what is linear in a: all a add up to what positions hold.
+    """
+    moved = state.moved[..., read] / state.moved.sum((1, 2, 3), keepdims=True)
+    before = np.maximum(moved.sum((2, 3)), 1e-300)
+    a = np.broadcast_to(setting.crowd.values[read], power.shape)
+
+    def covariance(x: Array, y: Array) -> tuple[Array, Array]:
+        """Given the read-out before, and in all."""
+        of_x, of_y = (np.einsum("rpga,rga->rp", moved, value) for value in (x, y))
+        both = np.einsum("rpga,rga,rga->r", moved, x, y)
+        return both - (of_x * of_y / before).sum(1), both - of_x.sum(1) * of_y.sum(1)
+
+    (new, whole), (along, _), (spread, _) = (
+        covariance(x, y) for x, y in ((power, power), (power, a), (a, a))
+    )
+    nonlinear = new - along**2 / np.maximum(spread, 1e-9)
+    S = setting.crowd.S
+    return np.asarray((setting.crowd.T - setting.z) * S * (S * nonlinear - whole))
 
 
 def _stronger(

@@ -44,6 +44,14 @@ def coarse(law: Float[np.ndarray, "... x"], by: int) -> Float[np.ndarray, "... y
     return found
 
 
+def every_second(law: Float[np.ndarray, "... x"]) -> Float[np.ndarray, "... x"]:
+    """The law on every second point of its grid and on the last, the others left empty."""
+    found = np.zeros_like(law)
+    found[..., ::2] = coarse(law[..., :-1], 2)
+    found[..., -1] += law[..., -1]
+    return found
+
+
 def sampled(law: Float[np.ndarray, "... x"], by: int) -> Float[np.ndarray, "... y"]:
     """The law on every `by`-th point of its grid from -by on: mass, mean and variance stay.
 
@@ -63,20 +71,20 @@ def sampled(law: Float[np.ndarray, "... x"], by: int) -> Float[np.ndarray, "... 
 def drawn(
     noise: Float[np.ndarray, "r c s"],
     slices: Int[np.ndarray, " r"],
-    known: Float[np.ndarray, "r c"],
+    clumped: Float[np.ndarray, " r"],
 ) -> Float[np.ndarray, " r"]:
     """How many times stronger the noise of one input is than its mean, gamma distributed.
 
-    The strength is the sum of s^2 over positions that are on by chance, but for the share `known`
-    of the variance, which adds up to nothing over all positions. Mean and variance fix the
+    The strength is the sum of s^2 over positions that are on by chance; `clumped` is what its
+    variance has besides, as positions of a circuit are on together. Mean and variance fix the
     distribution; that is cut into r equally likely slices, each with its mean in its place.
     """
     draws, levels = len(slices), noise.shape[2] - 1
     power = (np.arange(levels + 1) / levels) ** 2
     mean = np.maximum((noise @ power).sum(1), 1e-300)
     alone = (noise @ power) ** 2 / np.maximum(noise.sum(2), 1e-300)
-    left = (noise @ power**2 - alone) * (1 - known)
-    variance = np.maximum(left.sum(1), 1e-300)
+    left = (noise @ power**2 - alone).sum(1)
+    variance = np.maximum(left + clumped, left / 16 + 1e-300)
     shape = np.maximum(mean**2 / variance, 1e-8)[:, None]
     below = gammainc(shape + 1, gammaincinv(shape, (slices[:, None] + np.array([0, 1])) / draws))
     return np.asarray(draws * np.diff(below)[:, 0])

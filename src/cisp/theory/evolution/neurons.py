@@ -153,14 +153,14 @@ def square_of_mean(
     side: Side,
     nodes: Nodes,
     moments: tuple[Moments, Moments],
-    own: Float[np.ndarray, " n"],
+    common: Float[np.ndarray, " n"],
 ) -> Float[np.ndarray, " n"]:
     """E|mean of S neurons|^2, two components, from the moments at free and at shared positions.
 
-    m of the positions are shared with an active circuit. The circuit's own noise moves all its
-    neurons that are on; what they hear of others is a little opposed (`Crowd.apart`).
+    m of the positions are shared with an active circuit. What moves all neurons alike that are on
+    has the variance `common`; what they hear of others is a little opposed (`Crowd.apart`).
     """
-    S, own = setting.crowd.S, setting.ingredients.common * own[:, None]
+    S = setting.crowd.S
     k = np.sqrt(setting.ingredients.apart * setting.crowd.apart / max(S - 1, 1))
     (mean, square, on, lean), (mean_1, square_1, on_1, lean_1) = (
         [x @ classes.T for x in (one.mean, one.square, one.on, k * one.lean)]
@@ -177,9 +177,9 @@ def square_of_mean(
             + m * square_1
             + pairs(mean, mean_1)
             - pairs(lean, lean_1)
-            + own * pairs(on, on_1)
+            + common[:, None] * pairs(on, on_1)
         )
-        total += (share * each).mean(1) * 2 / S**2
+        total += (share * each).sum(1) * 2 / S**2
     return total
 
 

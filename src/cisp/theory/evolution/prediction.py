@@ -32,6 +32,7 @@ class DensityEvolution:
     activity: z, layer, block, fraction of the block's neurons that are on.
     values: (a,) the On-indicators that a read-out can show, from 0 to 1.
     inactive, active: (L, a) the probability of each for an inactive and for an active circuit.
+    drawn: (2, L, r, a) the same for each draw, of which they are the mean.
 
     >>> import cisp
     >>> table = cisp.prime_steps(T=100, n=100, S=4)
@@ -45,6 +46,7 @@ class DensityEvolution:
     values: Float[np.ndarray, " a"]
     inactive: Float[np.ndarray, "L a"]
     active: Float[np.ndarray, "L a"]
+    drawn: Float[np.ndarray, "2 L r a"]
 
     def tail(self, value: float | int, *, layer: int, circuits: Circuits = "inactive") -> float:
         """The probability that a read-out of the On-indicator exceeds the value.
@@ -57,16 +59,18 @@ class DensityEvolution:
         return float(self._law(layer, circuits)[self.values > number("value", value) + 1e-9].sum())
 
     def largest(self, readouts: int, *, layer: int, circuits: Circuits = "inactive") -> float:
-        """The expected largest of so many read-outs, as if they were independent.
+        """The expected largest of so many read-outs of one input, independent but for its draw.
 
         >>> import cisp
         >>> found = cisp.density_evolution(T=100, D=400, S=4, z=1, L=1)
         >>> [round(found.largest(readouts, layer=1), 2) for readouts in (1, 10, 100)]
-        [0.03, 0.19, 0.25]
+        [0.03, 0.18, 0.25]
         """
-        upto = self._law(layer, circuits).cumsum().clip(0, 1) ** count("readouts", readouts)
-        upto[-1] = 1
-        return float(self.values @ np.diff(upto, prepend=0))
+        self._law(layer, circuits)
+        laws = self.drawn[int(circuits == "active"), layer - 1]
+        upto = laws.cumsum(1).clip(0, 1) ** count("readouts", readouts)
+        upto[:, -1] = 1
+        return float((np.diff(upto, axis=1, prepend=0) @ self.values).mean())
 
     def _law(self, layer: int, circuits: Circuits) -> Float[np.ndarray, " a"]:
         laws = {"inactive": self.inactive, "active": self.active}
@@ -89,17 +93,16 @@ def density_evolution(
     """Predicted laws of the On-indicators and mean squared errors in layers 1..L.
 
     Chapter 11. The step is clip(gain (u - threshold) + 1/2, 0, 1), the post's with 2 and 0.5 (3.3).
-    Of the table (by default that of `prime_steps`) only its loads are used. What is averaged over:
-    the dealings, the active circuits, their vectors. Errors of vectors, and blocks 2 and 3, are
-    those of `conditional_rotations`. Layer 1 is exact, but for vectors of rows that share several
-    positions.
+    Of the table (by default that of `prime_steps`) its loads are used, and which rows meet. What
+    is averaged over: the dealings, the active circuits, their vectors. Errors of vectors, and
+    blocks 2 and 3, are those of `conditional_rotations`. Layer 1 is exact, but for vectors of rows
+    that share several positions.
 
     Claimed for n = D/d >= 60, T >= 100, T S >= 2n, T S^2 <= n^2, z to 6, z S <= n/4, L to 10, and
-    tables whose rows seldom share more than one position (`domain.DOMAIN`). Fitted are two limits
-    only, beyond which rows count by their variance (`rows`). How far an error may
-    be off there is its `off`: little for inactive circuits' indicators, most for active ones' where
-    few inputs fail, which come out too small by up to a few times. Beyond, `evolve` gives what
-    comes out.
+    tables whose rows seldom share more than one position (`domain.DOMAIN`). Fitted is one exponent,
+    of how links come in rows (`rows`). How far an error may be off there is its `off`: little for
+    inactive circuits' indicators, most for active ones' where few inputs fail. Beyond, `evolve`
+    gives what comes out.
 
     Raises ValueError outside that, if d does not divide D, if the table is not one of T rows of S
     positions below D/d, or if gain or threshold is not positive.
@@ -152,37 +155,38 @@ def evolve(
         raise ValueError(f"T={T} is too small for z={z}; T must be at least z + 2 = {z + 2}")
     table = prime_steps(T=T, n=crowd.n, S=S) if table is None else np.asarray(table)
     first = first_layer(table, n=crowd.n, z=z)
-    setting = Setting(crowd, z, first, Step(gain, threshold), ingredients)
-    layers = list(_layers(setting, L))
-    inactive, active = (
-        np.stack([law.sum(1).mean(0) for law in laws])
-        for laws in zip(*((state.inactive, state.active) for state, _ in layers), strict=True)
-    )
+    sets = ingredients.sets(table, crowd.n, z, ingredients.draws, classes)
+    setting = Setting(crowd, z, first, Step(gain, threshold), ingredients, sets)
+    layers = list(followed(setting, L))
+    drawn = np.stack([[law.sum(1) for law in (s.inactive, s.active)] for s, _ in layers], 1)
+    inactive, active = drawn.mean(2)
     inactive[0] = 0
     inactive[0, : levels * len(first.taken) : levels] = first.taken
     errors = _errors(z, layers)
     errors.loc[0, "mse"] = inactive[0] @ crowd.values**2
     n, together = crowd.n, crowd.alike > 1 + 1e-9
     errors["off"] = off(errors, in_use=z * S / n, load=T * S / n, together=together)
-    return DensityEvolution(errors, _activity(z, layers), crowd.values, inactive, active)
+    return DensityEvolution(errors, _activity(z, layers), crowd.values, inactive, active, drawn)
 
 
-def _layers(setting: Setting, L: int) -> Iterator[tuple[State, Vectors]]:
-    """Layers 1..L, for so many draws of the active circuits' kinds and of the noise's strength."""
-    crowd, z, draws = setting.crowd, setting.z, setting.ingredients.draws
-    pairs = z * (z - 1) // 2
-    random = qmc.LatinHypercube(L * (z + 1 + pairs), rng=np.random.default_rng(0)).random(draws)
-    kinds = setting.ingredients.kinds(crowd, random[:, : L * z]).reshape(draws, L, z)
-    slices = (random[:, L * z : L * (z + 1)] * draws).astype(int)
-    over = crowd.over(kinds, random[:, L * (z + 1) :].reshape(draws, L, pairs))
-    state = first_state(crowd, setting.taken(kinds[:, 0]).mean(1), kinds[:, 0], over[:, 0])
-    vectors = first_vectors(setting, draws)
+def followed(setting: Setting, L: int) -> Iterator[tuple[State, Vectors]]:
+    """Layers 1..L, for so many draws of the active circuits and of the noise's strength.
+
+    Each takes every slice once. So does the first half of the draws, for which alone the vectors
+    are followed.
+    """
+    crowd, draws, sets = setting.crowd, setting.ingredients.draws, setting.sets
+    points = qmc.Sobol(3 * L, rng=np.random.default_rng(0)).random(draws)
+    slices, of, member = (points.T * draws).astype(int).reshape(3, L, draws)
+    member = member * sets.kinds.shape[1] // draws
+    kinds, over = sets.kinds[of, member], sets.over[of, member]
+    state = first_state(crowd, setting.taken(of[0]).sum(1), kinds[0], over[0])
+    vectors = first_vectors(setting, draws // 2)
     yield state, vectors
     for layer in range(1, L):
-        inactive, active = sides(setting, state, kinds[:, layer])
-        now = kinds[:, layer], over[:, layer], slices[:, layer]
-        state = next_state(setting, state, inactive, active, *now)
-        vectors = next_vectors(setting, vectors, inactive, active)
+        both = sides(setting, state, kinds[layer], of[layer])
+        state = next_state(setting, state, *both, kinds[layer], over[layer], slices[layer])
+        vectors = next_vectors(setting, vectors, *(side.first(draws // 2) for side in both))
         yield state, vectors
 
 

@@ -8,13 +8,13 @@ from jaxtyping import Complex, Float, Int
 from scipy.fft import next_fast_len
 
 from cisp.theory.evolution.crowd import Array, Crowd
+from cisp.theory.evolution.laws import every_second
 from cisp.theory.evolution.rows import (
-    by_rows,
     fewer,
+    in_rows,
     links,
-    noise_of_row,
+    of_a_row,
     sent_by_active,
-    together,
 )
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import Seen, Side, State
@@ -35,8 +35,10 @@ def received(crowd: Crowd, own: Array, X: Array, shift: Array) -> Array:
     return own + ((1 / crowd.S + crowd.chi) * X - shift)
 
 
-def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tuple[Side, Side]:
-    """Inactive and active circuits, on their way from this layer to one with rows of these kinds.
+def sides(
+    setting: Setting, state: State, kinds: Int[np.ndarray, "r z"], slices: Int[np.ndarray, " r"]
+) -> tuple[Side, Side]:
+    """Inactive and active circuits, on their way from this layer to one with such active circuits.
 
     X adds up independent parts: noise positions, each linked or not, and the active circuits, of
     which h positions are linked (none counted twice). Their transforms multiply. A position that j
@@ -44,10 +46,12 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     """
     crowd, z = setting.crowd, setting.z
     size = _size(setting, state)
-    noise = [_noise(setting, state, size, j) for j in (0, 1)]
+    own = setting.ingredients.own_noise * crowd.S / crowd.n
+    heard = {z: replace(state, noise=(1 - own) * state.noise), z - 1: state}
+    noise = {k: [_noise(setting, of, size, j) for j in (0, 1)] for k, of in heard.items()}
     blocks = [_blocks(setting, state, size, j) for j in (0, 1)]
-    lacking, S = fewer(setting, state), crowd.S
-    by_row = [together(setting, state, size, k) for k in (z, z - 1)]
+    less, S = fewer(setting, state), crowd.S
+    row = {k: of_a_row(setting, state, size, k) for k in (z, z - 1)}
     narrowed = setting.ingredients.narrowed
     last = (np.arange(state.active.shape[2]) * (S - 1) / S).round()  # what S - 1 positions bring
     fewer_of = np.add.reduceat(state.active, np.flatnonzero(np.diff(last, prepend=-1)), -1)
@@ -62,10 +66,10 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
             for laws, m in zip(found, groups, strict=True):
                 of_each = (m / max(others, 1))[:, None, None]
                 whole = wholes[0] + of_each * (wholes[1] - wholes[0])
-                hat = noise[min(j, 1)] * whole**j
-                hat = hat * _between(some, m * (others - j) / max(others, 1))
-                hat *= by_row[z - others]
-                laws.append(narrowed(np.fft.irfft(hat, size).clip(0), lacking))
+                hat = noise[others][min(j, 1)] * whole**j
+                hat *= _between(some, m * (others - j) / max(others, 1))
+                law, lacks = in_rows(setting, hat, row[others], size)
+                laws.append(narrowed(law, less - lacks))
         return [
             Seen(laws, crowd.chi * (state.total - its))
             for laws, its in zip(found, own, strict=True)
@@ -76,19 +80,26 @@ def sides(setting: Setting, state: State, kinds: Int[np.ndarray, "r z"]) -> tupl
     beyond = many @ m[G - 1 :] / np.maximum(many.sum(1), 1e-300)
     mean = sent_by_active(setting, state) @ crowd.indicators
     groups = [*np.arange(G - 1)[:, None] + 0 * beyond, beyond]
+    mine = own * (state.noise @ crowd.indicators).sum(1)
     twice = setting.ingredients.twice * np.stack([crowd.twice(k) for k in (z, z - 1)])
     met = (2 * state.over.sum(1) / max(z * (z - 1), 1)).clip(0, 1)
     its_own = S * (state.active.sum(1) @ crowd.values)
     alone = seen(z - 1, [met * (z - 1)], [its_own])
     return (
         Side(
-            state.inactive,
-            seen(z, groups, [of_m * mean for of_m in groups]),
-            setting.taken(kinds),
+            every_second(state.inactive),
+            seen(z, groups, [of_m * mean + mine for of_m in groups]),
+            setting.taken(slices),
             *crowd.classes(z),
             twice[0],
         ),
-        Side(state.active, alone, crowd.taken(kinds[:, :-1]), *crowd.classes(z - 1), twice[1]),
+        Side(
+            every_second(state.active),
+            alone,
+            crowd.share[:, None] * crowd.taken(kinds[:, :-1]),
+            *crowd.classes(z - 1),
+            twice[1],
+        ),
     )
 
 
@@ -127,27 +138,18 @@ def _size(setting: Setting, state: State) -> int:
 
 
 def _noise(setting: Setting, state: State, size: int, j: int) -> Complex[np.ndarray, "r c w"]:
-    """The transform of what positions of no active circuit bring in, each linked or not.
-
-    Where few are linked, a share of that comes in rows, c - 1 of them, each with all its noise.
-    """
-    crowd, levels = setting.crowd, setting.crowd.levels
+    """The transform of what positions of no active circuit bring in, each linked or not."""
+    levels = setting.crowd.levels
     linked = links(setting, j)
     few, s, w = linked <= 0.5, np.arange(levels + 1), np.arange(size // 2 + 1)
     p = np.where(few, linked, 1 - linked)[..., None]
     once = np.exp(-2j * np.pi / size * np.arange(size)) - 1
-    alone = 1 - by_rows(setting, state, j)
     logs = np.log(1 + p * np.where(few[..., None], once, once.conj()))
     at = np.outer(s[1:], w) % size  # all that s times a frequency comes to
     whole = np.floor(state.noise[..., 1:])
-    hat = np.einsum("rds,rdc,dcsw->rcw", whole, alone, logs[:, :, at], optimize=True)
+    hat = np.einsum("rds,dcsw->rcw", whole, logs[:, :, at], optimize=True)
     part = np.tensordot(state.noise[..., 1:] - whole, once[at], (2, 0))  # r c w
-    hat += np.einsum("rdw,rdc->rcw", part, linked * alone, optimize=True)
-    law, bring = noise_of_row(setting, state)
-    row = np.fft.rfft(law, size) - 1
-    mean = np.einsum("rds,s,rdc->rc", state.noise, crowd.indicators, linked * (1 - alone))
-    many = mean / np.maximum(bring, 1e-300)[:, None]
-    hat += many[..., None] * (row - row**2 / 2)[:, None]
+    hat += np.einsum("rdw,dc->rcw", part, linked, optimize=True)
     full = np.tensordot(whole @ s[1:], np.where(few, 0.0, 1.0), 1)
     return np.exp(hat - 2j * np.pi / size * full[..., None] * w)
 

@@ -1,6 +1,6 @@
 """A layer of On-indicators: the laws of the read-outs, what positions send, and what they see."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ GROUPS = 3  # of circuits by positions that active ones take: none, one, more
 class State:
     """A layer: the laws of the read-outs, in groups by m, and what its positions send on.
 
+    moved: the law of inactive ones' read-outs in the layer before, and now, on every second point.
     kinds: the rows of the active circuits. over: how many positions of each are those of one before
     it too. taken: the law of the positions m of an inactive circuit that active ones take. sent:
     the law of s on active circuits' positions, by class. noise: how many positions of no active
@@ -23,6 +24,7 @@ class State:
     """
 
     inactive: Float[np.ndarray, "r g a"]
+    moved: Float[np.ndarray, "r b g a"]
     active: Float[np.ndarray, "r 1 a"]
     kinds: Int[np.ndarray, "r z"]
     over: Int[np.ndarray, "r z"]
@@ -72,6 +74,11 @@ class Side:
     shared: Float[np.ndarray, "k c"]
     twice: Float[np.ndarray, " c"]
 
+    def first(self, k: int) -> "Side":
+        """The first k draws."""
+        seen = [Seen([X[:k] for X in one.X], one.shift[:k]) for one in self.seen]
+        return replace(self, law=self.law[:k], seen=seen, taken=self.taken[:k])
+
     @cached_property
     def read(self) -> Int[np.ndarray, " b"]:
         """The places of the read-outs a that occur."""
@@ -92,6 +99,7 @@ def first_state(
     active[..., -1] = 1
     return State(
         inactive=inactive,
+        moved=np.eye(inactive.shape[2])[:, None] * inactive[:, None],
         active=active,
         kinds=kinds,
         over=over,

@@ -91,7 +91,8 @@ def _inactive(
     if setting.z > 1:
         more = Sent(x, own + 2 * noise + 0.5, *rest)
         joined = mixed(joined, neurons_of(setting, side, nodes, 2, more), side.twice)
-    squares = square_of_mean(setting, side, nodes, (alone.overall(), joined.overall()), own)
+    common = setting.ingredients.common * own - balanced(setting, before)[draw]
+    squares = square_of_mean(setting, side, nodes, (alone.overall(), joined.overall()), common)
     empty, share = crowd.empty(setting.z), nodes.share / len(mean)
     found = _by_draw(nodes.share * squares, draw, len(mean))
     return found, alone.on_by_block(empty / empty.sum(), share)
@@ -118,20 +119,34 @@ def _active(
     if setting.z > 2:
         more = Sent(x, own + 1, *rest)
         joined = mixed(joined, neurons_of(setting, side, nodes, 2, more), side.twice)
-    m = (side.taken.mean(1) @ np.arange(side.taken.shape[2]) / crowd.S).mean()
-    free, shared = side.free.mean(0) * (1 - m), side.shared.mean(0) * m
+    m = (side.taken.sum(1) @ np.arange(side.taken.shape[2]) / crowd.S).mean()
+    free, shared = crowd.share @ side.free * (1 - m), crowd.share @ side.shared * m
     mean, square = (
         np.einsum("nci,c->ni", one, free) + np.einsum("nci,c->ni", other, shared)
         for one, other in ((alone.mean, joined.mean), (alone.square, joined.square))
     )
+    common = setting.ingredients.common * own - balanced(setting, before)[draw]
     errors = [
-        square_of_mean(setting, side, nodes, (alone.less(true, i), joined.less(true, i)), own)
+        square_of_mean(setting, side, nodes, (alone.less(true, i), joined.less(true, i)), common)
         for i in range(ANGLES)
     ]
     by_draw = [np.mean(errors, 0), 2 * ((mean - true) * true).mean(1), 2 * square.mean(1)]
     share = nodes.share / draws
     on = alone.on_by_block(free, share) + joined.on_by_block(shared, share)
     return (*(_by_draw(nodes.share * x, draw, draws) for x in by_draw), on)
+
+
+def balanced(setting: Setting, before: Vectors) -> Float[np.ndarray, " r"]:
+    """How much less alike two positions of a row hear, as Delta w_t add up to 0 over all circuits.
+
+    A position hears an active vector times 1/S from heard = (c - 1) S^2 d/D of the T circuits
+    (6.26), another position of its row from as many others. Two sums of Delta w_t over different
+    circuits, heard of each, have the mean product - heard^2/T.
+    """
+    crowd = setting.crowd
+    heard = crowd.meets * float(crowd.share @ crowd.met)
+    each = before.sent / (2 * crowd.S**2)
+    return np.asarray(setting.ingredients.balanced * setting.z * heard**2 / crowd.T * each)
 
 
 def _by_draw(
