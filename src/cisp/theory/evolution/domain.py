@@ -54,16 +54,16 @@ def off(
     """By how much each error may be off: the truth is within a factor of 1 + off, 19 times of 20.
 
     Nothing in layer 1 but for vectors whose rows share more than one position, and more from layer
-    to layer; more where active circuits use much of the
-    width (`in_use`, z S d/D), a position has few circuits (`load`), or rows share more than one
-    position (`together`). It was measured on
-    networks inside the domain, and tried on others (chapter 11).
+    to layer, most for vectors; more where active circuits use much of the width (`in_use`,
+    z S d/D), a position has few circuits (`load`), or rows share more than one position
+    (`together`). It was measured on networks inside the domain, and tried on others (chapter 11).
     """
     later = errors.layer.to_numpy() - 2
     kinds = list(zip(errors.quantity, errors.circuits, strict=True))
     spread = np.array([SPREAD.get(kind, 0.0) for kind in kinds])
     rarely = RARE * errors.mse.clip(lower=1e-12).to_numpy() ** -STEEP * (1 + later / 10)
-    found = np.where(spread > 0, spread * (1 + later / 4), rarely)
+    rate = np.where(errors.quantity == "rotation", 2, 4)  # errors of vectors multiply in a seizure
+    found = np.where(spread > 0, spread * (1 + later / rate), rarely)
     found *= 1 + 10 * max(in_use - 0.1, 0) + max(4 - load, 0) + 0.25 * together
     first = np.array([MET if kind[0] == "rotation" and together else 0.0 for kind in kinds])
     return np.where(later < 0, first, found)
