@@ -17,7 +17,7 @@ from cisp.theory.evolution.first import first_layer
 from cisp.theory.evolution.indicators import next_state
 from cisp.theory.evolution.seen import sides
 from cisp.theory.evolution.setting import Ingredients, Setting, Step
-from cisp.theory.evolution.state import State, first_state
+from cisp.theory.evolution.state import State, first_draws, first_state
 from cisp.theory.evolution.vectors import Vectors, first_vectors, next_vectors
 
 Circuits = Literal["inactive", "active"]
@@ -186,7 +186,7 @@ def followed(setting: Setting, L: int) -> Iterator[tuple[State, Vectors]]:
     for layer in range(1, L):
         both = sides(setting, state, kinds[layer], of[layer])
         state = next_state(setting, state, *both, kinds[layer], over[layer], slices[layer])
-        vectors = next_vectors(setting, vectors, *(side.first(draws // 2) for side in both))
+        vectors = next_vectors(setting, vectors, *(first_draws(side, draws // 2) for side in both))
         yield state, vectors
 
 

@@ -74,15 +74,16 @@ class Side:
     shared: Float[np.ndarray, "k c"]
     twice: Float[np.ndarray, " c"]
 
-    def first(self, k: int) -> "Side":
-        """The first k draws."""
-        seen = [Seen([X[:k] for X in one.X], one.shift[:k]) for one in self.seen]
-        return replace(self, law=self.law[:k], seen=seen, taken=self.taken[:k])
-
     @cached_property
     def read(self) -> Int[np.ndarray, " b"]:
         """The places of the read-outs a that occur."""
         return np.flatnonzero(self.law.max((0, 1)) > LEAST)
+
+
+def first_draws(side: Side, k: int) -> Side:
+    """The first k draws of a side."""
+    seen = [Seen([X[:k] for X in one.X], one.shift[:k]) for one in side.seen]
+    return replace(side, law=side.law[:k], seen=seen, taken=side.taken[:k])
 
 
 def first_state(
