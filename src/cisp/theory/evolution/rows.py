@@ -75,7 +75,8 @@ def in_rows(
     rings = -law.clip(max=0).sum(2) > RING * law.sum(2)
     law[rings] = np.fft.irfft(hat[rings], size)
     law = law.clip(0)
-    return law / law.sum(2, keepdims=True), np.where(rings, free**2, free**2 - free**POWER) * spread
+    law = law / np.maximum(law.sum(2, keepdims=True), 1e-300)  # 0 of what cannot be
+    return law, np.where(rings, free**2, free**2 - free**POWER) * spread
 
 
 def met_by(setting: Setting, state: State, z: int) -> Float[np.ndarray, "r g"]:
