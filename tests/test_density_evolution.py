@@ -666,6 +666,12 @@ def test_dense_designs_do_as_predicted(
             assert list(rows.mse[1:]) == pytest.approx(mse, rel=0.1)
 
 
+@pytest.mark.parametrize("draws", [1, 3, 48])
+def test_draws_that_are_no_power_of_two_are_refused(draws: int) -> None:
+    with pytest.raises(ValueError, match=f"draws={draws} is"):
+        evolve(T=60, D=240, S=4, z=1, L=2, ingredients=Ingredients(draws=draws))
+
+
 def test_inputs_differ_as_much_as_predicted() -> None:
     T, D, S, z, L = 359, 1916, 9, 3, 3
     sums = []

@@ -31,8 +31,8 @@ def sets_of(table: Table, n: int, z: int, draws: int, classes: int = CLASSES) ->
     sets = np.stack([rng.choice(T, z, replace=False) for _ in range(draws * MEMBERS)])
     kind = kinds_of_rows(table, n, classes)
     order = np.argsort(table.ravel(), kind="stable") // S
-    ends = allocation.load(table, n=n).cumsum()
-    begins = ends - allocation.load(table, n=n)
+    load = allocation.load(table, n=n)
+    ends, begins = load.cumsum(), load.cumsum() - load
     size = np.bincount(kind)
     taken = np.zeros((len(sets), len(size), S + 1))
     over = np.zeros(sets.shape, int)

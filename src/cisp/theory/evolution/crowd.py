@@ -130,7 +130,7 @@ def crowd_of(
     if table.shape != (count("T", T, low=2), S):
         raise ValueError(f"table has shape {table.shape}; it must be (T, S) = ({T}, {S})")
     used, c = np.flatnonzero(load), load[load > 0]
-    of_used = parts(np.repeat(c, c), classes)[(c.cumsum() - c)]
+    of_used = parts(np.repeat(c, c), classes)[c.cumsum() - c]
     of = np.zeros(n, int)
     of[used] = of_used
     size = np.bincount(of_used).astype(float)

@@ -99,10 +99,10 @@ def density_evolution(
     that share several positions.
 
     Claimed for n = D/d >= 60, T >= 100, T S >= 2n, T S^2 <= n^2, z to 6, z S <= n/4, L to 10, and
-    tables whose rows seldom share more than one position (`domain.DOMAIN`). Fitted is one exponent,
-    of how links come in rows (`rows`). How far an error may be off there is its `off`: little for
-    inactive circuits' indicators, most for active ones' where few inputs fail. Beyond, `evolve`
-    gives what comes out.
+    tables whose rows seldom share more than one position (`domain.DOMAIN`). Set on measured
+    networks are an exponent and two limits, of how links come in rows (`rows`). How far an error
+    may be off there is its `off`: little for inactive circuits' indicators, most for active ones'
+    where few inputs fail. Beyond, `evolve` gives what comes out.
 
     Raises ValueError outside that, if d does not divide D, if the table is not one of T rows of S
     positions below D/d, or if gain or threshold is not positive.
@@ -145,6 +145,9 @@ def evolve(
     """
     instance("ingredients", ingredients, Ingredients)
     classes, levels = ingredients.classes, ingredients.levels
+    draws = count("draws", ingredients.draws, low=2)
+    if draws & (draws - 1):
+        raise ValueError(f"draws={draws} is not allowed; draws must be a power of 2, from 2 on")
     if count("d", d) != 4:
         raise ValueError(f"d={d} is not allowed; d must be 4, as of conditional_rotations")
     count("T", T, low=2), count("S", S), count("z", z), count("L", L, high=DEEPEST)

@@ -7,6 +7,7 @@ from cisp.theory.evolution.crowd import none
 from cisp.theory.evolution.setting import Setting
 from cisp.theory.evolution.state import State
 
+# Set on measured networks, others than those it is tried on in chapter 11.
 POWER = 4  # of how likely two positions are not linked: the share of links that come in rows
 STEEP = 8  # no row changes a frequency by more than that
 RING = 0.001  # more of a law below 0, and it is none
