@@ -20,7 +20,7 @@ from cisp_book.studies.grid import (
     figures_8_to_11_predicted,
     first_layer,
 )
-from cisp_book.studies.held_out import held_out
+from cisp_book.studies.held_out import held_out, held_out_tails
 from cisp_book.studies.in_pieces import apart_pieces
 from cisp_book.studies.known import apart_known
 from cisp_book.studies.learned import learned
@@ -89,6 +89,7 @@ ALL = (
     frontier_at_scale,
     worst_directions,
     held_out,
+    held_out_tails,
 )
 
 

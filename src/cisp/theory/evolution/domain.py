@@ -17,6 +17,7 @@ DOMAIN = {  # what density evolution is claimed for (chapter 11)
     "z": (1, 6),
     "L": (1, 10),
 }
+EXPLODED = 3.0  # a squared error of unit vectors, from which on those of vectors are not claimed
 SPREAD = {  # of layer 2: of measured over predicted, from networks beside those of the book
     ("indicator", "inactive"): 0.06,
     ("rotation", "inactive"): 0.09,

@@ -4,8 +4,9 @@ It serves active and inactive circuits. Chapter 11 derives each part.
 """
 
 import numpy as np
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Float, Int
 
+from cisp.theory.evolution import loops
 from cisp.theory.evolution.crowd import Array
 from cisp.theory.evolution.laws import every_second, excess
 from cisp.theory.evolution.setting import Setting
@@ -102,14 +103,6 @@ def _beyond(
     return excess(law, ((found + shift[:, None]) / setting.unit)[:, None])[..., of.reshape(u.shape)]
 
 
-def _power(x: Complex[np.ndarray, "r w b"], n: int) -> Complex[np.ndarray, "r w b"]:
-    """x to the power of a whole number, by squaring."""
-    if n < 2:
-        return x if n else np.ones_like(x)
-    half = _power(x, n // 2)
-    return half * half * x if n % 2 else half * half
-
-
 def read(side: Side, sends: Laws) -> Float[np.ndarray, "r b g a"]:
     """The law of a read-out and the next, the mean of S neurons, independent given the one before.
 
@@ -118,23 +111,17 @@ def read(side: Side, sends: Laws) -> Float[np.ndarray, "r b g a"]:
     A, G = side.law.shape[2], len(side.seen)
     levels = sends[0][0].shape[3] - 1
     S, size = (A - 1) // levels, 2 ** int(np.ceil(np.log2(A)))
-    hat = np.zeros((len(side.law), G, size // 2 + 1, len(side.read)), complex)
+    hat = np.zeros((len(side.law), len(side.read), G, size // 2 + 1), complex)
     most = int(np.flatnonzero(side.taken.max((0, 1)) > LEAST)[-1])
+    taken = np.ascontiguousarray(side.taken[..., : most + 1])
     for law, pair in zip(np.moveaxis(side.law[..., side.read], 1, 0), sends, strict=True):
         free, shared = (
-            np.einsum("rcaw,kc->krwa", np.fft.rfft(s, size), c, optimize=True)
+            np.einsum("rcbw,kc->rkbw", np.fft.rfft(s, size), c, optimize=True)
             for s, c in zip(pair, (side.free, side.shared), strict=True)
         )
-        for k, taken in enumerate(np.moveaxis(side.taken, 1, 0)):
-            powers = [_power(free[k], S - most)]
-            for _ in range(most):
-                powers.append(powers[-1] * free[k])
-            one = np.moveaxis(np.broadcast_to(law, (size // 2 + 1, *law.shape)), 0, 1)
-            for m in range(most + 1):
-                hat[:, min(m, G - 1)] += taken[:, m, None, None] * powers[most - m] * one
-                one = one * shared[k]
-    found = np.fft.irfft(hat, size, axis=2)[:, :, :A].clip(0)
-    return np.moveaxis(found / found.sum((1, 2, 3), keepdims=True), 3, 1)
+        loops.add_readouts(hat, law, taken, free, shared, S)
+    found = np.fft.irfft(hat, size)[..., :A].clip(0)
+    return np.asarray(found / found.sum((1, 2, 3), keepdims=True))
 
 
 def heard(

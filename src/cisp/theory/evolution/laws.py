@@ -4,17 +4,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import gammainc, gammaincinv
 
+from cisp.theory.evolution import loops
 from cisp.theory.evolution.crowd import Array
 
 
 def excess(law: Float[np.ndarray, "r c x"], y: Float[np.ndarray, "r #c y"]) -> Array:
     """E(X - y)+, exact between the points of the grid as beyond them."""
-    above = np.cumsum(law[..., ::-1], -1)[..., ::-1]
-    at = np.zeros_like(law)
-    at[..., :-1] = np.cumsum(above[..., :0:-1], -1)[..., ::-1]
-    low = np.floor(y).clip(0, law.shape[2] - 2).astype(int)
-    here, there = (np.take_along_axis(at, low + k, 2) for k in (0, 1))
-    return np.where(y < 0, at[..., :1] - y, here + np.minimum(y - low, 1) * (there - here))
+    y = np.broadcast_to(y, (*law.shape[:2], y.shape[2]))
+    found = loops.excesses(law.reshape(-1, law.shape[2]), y.reshape(-1, y.shape[2]))
+    return np.asarray(found.reshape(y.shape))
 
 
 def narrowed(

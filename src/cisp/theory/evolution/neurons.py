@@ -4,8 +4,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import ndtr
 
+from cisp.theory.evolution import loops
 from cisp.theory.evolution.crowd import Array, Crowd
 from cisp.theory.evolution.laws import coarse, sampled
 from cisp.theory.evolution.rows import unlinked
@@ -109,32 +109,25 @@ def neurons_of(setting: Setting, side: Side, nodes: Nodes, j: int, sent: Sent) -
     heard = np.maximum(X - j * S, 0)
     mean = law @ heard
     variance = np.maximum(law @ heard**2 - mean**2, 1e-12)
-    law, mean, variance = law[nodes.row], mean[nodes.row], variance[nodes.row]
-    u = received(
-        crowd, setting.ingredients.own(crowd, nodes.read)[:, None], X, nodes.shift[:, None]
-    )[:, None]
-    slope = np.minimum(sent.tied[:, None] * unlinked(setting) / variance, 1 / (mean + 1e-12))
-    power = 1 + slope[..., None] * (heard - mean[..., None])
-    mine = setting.ingredients.sent_back * sent.mine[:, None, None]
-    rest = np.maximum(sent.others[:, None, None] - mine, 0)
-    brought = (crowd.others[:, None] - j) * (mine + rest * power) / 2
-    sd, s = np.sqrt(np.maximum(brought + sent.own[:, None, None], 1e-12)), step(u)
     about = X - (law @ X)[..., None]
     tilted = law * about / np.sqrt(np.maximum((law * about**2).sum(-1), 1e-12))[..., None]
-
-    def over(weights: Array, value: Array) -> Array:
-        return np.asarray(np.einsum("ncx,ncx->nc", weights, value + 0 * law))
-
-    found = []
-    for x in sent.x.T[..., None, None]:
-        t = (x + 2 * u - 1) / sd
-        on, density = ndtr(t), np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
-        relu = sd * (t * on + density)
-        first, second = relu - s, sd * (t * relu + sd * on) - 2 * s * relu + s**2
-        found.append([over(law, first), over(law, second), over(law, on), over(tilted, first)])
+    mean, variance = mean[nodes.row], variance[nodes.row]
+    u = received(
+        crowd, setting.ingredients.own(crowd, nodes.read)[:, None], X, nodes.shift[:, None]
+    )
+    slope = np.minimum(sent.tied[:, None] * unlinked(setting) / variance, 1 / (mean + 1e-12))
+    mine = setting.ingredients.sent_back * sent.mine[:, None]
+    rest = np.maximum(sent.others[:, None] - mine, 0)
+    each = (crowd.others - j) / 2
+    least = each * (mine + rest * (1 - slope * mean)) + sent.own[:, None]
+    found = loops.neurons(
+        law, tilted, heard, nodes.row, u, step(u), least, each * rest * slope, sent.x
+    )
     low, high = step.knots(crowd.indicators)[[0, -1]]
-    above = [over(law, (u > knot + 1e-9) * 1.0)[..., None] for knot in (low, high)]
-    return Neurons(*(np.stack(values, -1) for values in zip(*found, strict=True)), *above)
+    above = [
+        np.einsum("ncy,ny->nc", law[nodes.row], u > knot + 1e-9)[..., None] for knot in (low, high)
+    ]
+    return Neurons(*found, *above)
 
 
 def _few_points(

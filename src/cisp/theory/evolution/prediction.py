@@ -99,10 +99,11 @@ def density_evolution(
     that share several positions.
 
     Claimed for n = D/d >= 60, T >= 100, T S >= 2n, T S^2 <= n^2, z to 6, z S <= n/4, L to 10, and
-    tables whose rows seldom share more than one position (`domain.DOMAIN`). Set on measured
-    networks are an exponent and two limits, of how links come in rows (`rows`). How far an error
-    may be off there is its `off`: little for inactive circuits' indicators, most for active ones'
-    where few inputs fail. Beyond, `evolve` gives what comes out.
+    tables whose rows seldom share more than one position (`domain.DOMAIN`); for errors of vectors
+    up to 3, beyond which networks differ too much from each other. Set on measured networks are an
+    exponent and two limits, of how links come in rows (`rows`). How far an error may be off is its
+    `off`: little for inactive circuits' indicators, most for active ones' where few inputs fail.
+    Outside of the domain, `evolve` gives what comes out.
 
     Raises ValueError outside that, if d does not divide D, if the table is not one of T rows of S
     positions below D/d, or if gain or threshold is not positive.
@@ -144,7 +145,9 @@ def evolve(
     65
     """
     instance("ingredients", ingredients, Ingredients)
-    classes, levels = ingredients.classes, ingredients.levels
+    classes, levels = ingredients.classes, count("levels", ingredients.levels, low=2)
+    if levels % 2:
+        raise ValueError(f"levels={levels} is not allowed; levels must be even")
     draws = count("draws", ingredients.draws, low=2)
     if draws & (draws - 1):
         raise ValueError(f"draws={draws} is not allowed; draws must be a power of 2, from 2 on")

@@ -46,7 +46,9 @@ def of_a_row(setting: Setting, state: State, size: int, z: int) -> Complex[np.nd
     rate = np.einsum("rcs,c->rs", state.noise, crowd.others + 1) / (crowd.T - setting.z)
     mean = rate @ crowd.indicators + z * meets * (sent @ crowd.indicators)
     alone = np.fft.rfft(rate, size) - rate.sum(1, keepdims=True)
-    met = 1 + meets[:, None] * (np.fft.rfft(sent, size) - 1)
+    one = np.fft.rfft(sent, size) - 1
+    two = (crowd.alike - 1) / 2 * one**2  # on two of a circuit's positions, which `linked` counts
+    met = 1 + meets[:, None] * (one + two)
     met[np.abs(met) < 1e-6] = 1e-6  # 0 where meets is 1/2
     alone += z * np.log(met)
     alone *= (row @ crowd.values * crowd.S / np.maximum(mean, 1e-300))[:, None]
@@ -87,9 +89,11 @@ def met_by(setting: Setting, state: State, z: int) -> Float[np.ndarray, "r g"]:
     if z == setting.z:
         return share
     m = np.arange(share.shape[1])
-    lose = share * m / setting.z
+    its = np.ceil(m / setting.z).astype(int)  # more than one where rows share positions
+    lose = share * np.minimum(m / setting.z, 1)
     found = share - lose
-    found[:, :-1] += lose[:, 1:]
+    for group, left in enumerate(m - its):
+        found[:, left] += lose[:, group]
     return found
 
 

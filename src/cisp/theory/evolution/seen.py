@@ -1,12 +1,12 @@
 """What the positions of a layer see of the layer before, for active and inactive circuits."""
 
 from dataclasses import replace
-from math import comb
 
 import numpy as np
 from jaxtyping import Complex, Float, Int
 from scipy.fft import next_fast_len
 
+from cisp.theory.evolution import loops
 from cisp.theory.evolution.crowd import Array, Crowd
 from cisp.theory.evolution.laws import every_second
 from cisp.theory.evolution.rows import (
@@ -62,7 +62,7 @@ def sides(
         most = int(np.ceil(max(m.max() for m in groups)))
         found: list[list[Array]] = [[] for _ in groups]
         for j in range(min(others, 2) + 1):
-            some = some_met(blocks[min(j, 1)], range(j, others), most)
+            some = loops.met(*(of_each[j:others] for of_each in blocks[min(j, 1)]), most)
             for laws, m in zip(found, groups, strict=True):
                 of_each = (m / max(others, 1))[:, None, None]
                 whole = wholes[0] + of_each * (wholes[1] - wholes[0])
@@ -103,29 +103,13 @@ def sides(
     )
 
 
-def some_met(
-    blocks: list[list[Complex[np.ndarray, "r c w"]]], circuits: range, most: int
-) -> list[Complex[np.ndarray, "r c w"]]:
-    """The transform of what these circuits bring in if m of them, 0 to `most`, are met.
-
-    blocks: of each circuit as a whole, and less the position that is met; any m alike likely.
-    """
-    found = [np.ones_like(blocks[0][0])]
-    for v in circuits:
-        whole, less = blocks[0][v], blocks[1][v]
-        more = [0 * whole] + [one * less for one in found]
-        found = [one * whole for one in found] + [0 * whole]
-        found = [one + other for one, other in zip(found, more, strict=True)][: most + 1]
-    return [one / comb(len(circuits), m) for m, one in enumerate(found)]
-
-
 def _between(
-    some: list[Complex[np.ndarray, "r c w"]], m: Float[np.ndarray, " r"]
+    some: Complex[np.ndarray, "m r c w"], m: Float[np.ndarray, " r"]
 ) -> Complex[np.ndarray, "r c w"]:
     """Those of whole numbers m, and between them a mixture."""
-    m = np.minimum(m, len(some) - 1)
-    shares = (np.maximum(1 - np.abs(m - k), 0)[:, None, None] for k in range(len(some)))
-    return np.sum([share * one for share, one in zip(shares, some, strict=True)], 0)
+    k = np.arange(len(some))[:, None]
+    shares = np.maximum(1 - np.abs(np.minimum(m, len(some) - 1) - k), 0)
+    return np.asarray(np.einsum("mr,mrcw->rcw", shares, some))
 
 
 def _size(setting: Setting, state: State) -> int:
@@ -156,22 +140,17 @@ def _noise(setting: Setting, state: State, size: int, j: int) -> Complex[np.ndar
 
 def _blocks(
     setting: Setting, state: State, size: int, j: int
-) -> list[list[Complex[np.ndarray, "r c w"]]]:
-    """The transform of what each active circuit brings in, from S or from S - 1 positions."""
-    crowd, S = setting.crowd, setting.crowd.S
+) -> list[Complex[np.ndarray, "z r c w"]]:
+    """The transform of what each active circuit brings in, from S or from S - 1 positions.
+
+    Positions that are of one before it too are left out.
+    """
+    crowd = setting.crowd
     share = crowd.taken_by(setting.z).sum(0) * links(setting, j)
     share = share / np.maximum(share.sum(1, keepdims=True), 1e-300)
     sent = np.fft.rfft(share @ state.sent, size)
     left = replace(crowd, others=np.maximum(crowd.others - j, 0))
     most = int(state.over.max()) + 1
     laws = np.stack([setting.ingredients.linked(left, less) for less in range(most + 1)])
-
-    def block(v: int, less: int) -> Complex[np.ndarray, "r c w"]:
-        """Active circuit v, without positions that are of one before it too."""
-        law = laws[state.over[:, v] + less, state.kinds[:, v]]
-        found = np.zeros_like(sent)
-        for h in range(S, -1, -1):
-            found = found * sent + law[..., h, None]
-        return found
-
-    return [[block(v, less) for v in range(setting.z)] for less in (0, 1)]
+    of_both = (laws[state.over.T + less, state.kinds.T] for less in (0, 1))
+    return [loops.polynomials(law, sent) for law in of_both]

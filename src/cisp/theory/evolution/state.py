@@ -94,7 +94,9 @@ def first_state(
 ) -> State:
     """Layer 1: every position of an active circuit is on, m taken positions read m/S."""
     r, z = kinds.shape
-    inactive, active = (np.zeros((r, g, len(crowd.values))) for g in (min(z + 1, GROUPS), 1))
+    inactive, active = (
+        np.zeros((r, g, len(crowd.values))) for g in (min(taken.shape[1], GROUPS), 1)
+    )
     for m in range(taken.shape[1]):
         inactive[:, min(m, inactive.shape[1] - 1), crowd.levels * m] = taken[:, m]
     active[..., -1] = 1
