@@ -434,6 +434,27 @@ def test_polynomials_are_those_of_numpy() -> None:
     np.testing.assert_allclose(found, wanted, rtol=ROUNDING)
 
 
+def setting_of(T: int, n: int, S: int, z: int, ingredients: Ingredients) -> Setting:
+    table, levels = cisp.prime_steps(T=T, n=n, S=S), ingredients.levels
+    crowd = crowd_of(T=T, D=4 * n, d=4, S=S, table=table, levels=levels)
+    sets = sets_of(table, n, z, ingredients.draws)
+    return Setting(crowd, z, first_layer(table, n=n, z=z), Step(), ingredients, sets)
+
+
+def test_what_rounding_to_levels_adds_is_taken_off() -> None:
+    power, error = [], []
+    for levels in (8, 32):
+        setting = setting_of(2043, 789, 4, 2, Ingredients(draws=4, levels=levels))
+        *_, (state, _) = followed(setting, 2)
+        whole = (state.noise @ setting.crowd.indicators**2).sum()
+        power.append([whole, whole - state.rough.sum()])
+        found = state.errors()["indicator", "inactive"].mean()
+        error.append([found + state.rounded.mean(), found])
+    for (rough, right), (_, fine) in (power, error):
+        assert rough > 1.005 * fine
+        assert right == pytest.approx(fine, rel=0.002)
+
+
 def test_neurons_are_means_over_a_gaussian() -> None:
     law, heard, x = np.array([[[0.25, 0.75]]]), np.array([0.0, 2.0]), np.array([[0.5, -0.25]])
     u, s, least, more = np.array([[0.25, 0.5]]), np.array([[0.0, 0.5]]), 0.04, 0.08

@@ -33,6 +33,7 @@ def next_state(
         slices,
         setting.ingredients.clumps * clumped(setting, state, inactive.read, power),
     )
+    rough = strength[:, None] * _rounded(setting, inactive, to_inactive)
     to_inactive = [[_stronger(free, strength), shared] for free, shared in to_inactive]
     noise = crowd.empty(z)[:, None] * _over(inactive, to_inactive, 0)
     once, more = crowd.taken_by(z)
@@ -50,6 +51,8 @@ def next_state(
         taken=inactive.taken.sum(1),
         sent=sent,
         noise=noise,
+        rough=crowd.empty(z) * rough,
+        rounded=rough @ (crowd.share @ inactive.free) / crowd.S,
         total=(noise @ crowd.indicators).sum(1) + on * (z * crowd.S - over.sum(1)),
     )
 
@@ -71,6 +74,19 @@ def _over(side: Side, sends: Laws, j: int) -> Float[np.ndarray, "r c s"]:
     """The law of s over the circuits of a side, at their free positions or at shared ones."""
     laws = zip(np.moveaxis(side.law, 1, 0), sends, strict=True)
     return np.sum([np.einsum("ra,rcas->rcs", a[:, side.read], pair[j]) for a, pair in laws], 0)
+
+
+def _rounded(setting: Setting, side: Side, sends: Laws) -> Float[np.ndarray, "r c"]:
+    """How much E s^2 at a free position is too high, as s is shared out between levels."""
+    crowd, step = setting.crowd, setting.step
+    own = setting.ingredients.own(crowd, crowd.values[side.read])
+    found = np.zeros((len(side.law), len(crowd.size)))
+    for a, seen, (free, _) in zip(np.moveaxis(side.law, 1, 0), side.seen, sends, strict=True):
+        X = seen.beside(0)
+        u = own[:, None] + setting.unit * np.arange(X.shape[2]) - seen.shift[:, None, None]
+        more = free @ crowd.indicators**2 - X @ np.swapaxes(step(u) ** 2, 1, 2)
+        found += np.einsum("rcb,rb->rc", more, a[:, side.read])
+    return found
 
 
 def sends(

@@ -98,11 +98,15 @@ def met_by(setting: Setting, state: State, z: int) -> Float[np.ndarray, "r g"]:
 
 
 def fewer(setting: Setting, state: State) -> Float[np.ndarray, "r c"]:
-    """The variance that X lacks, in steps squared: what is sent is fixed, while links are drawn."""
+    """The variance that X lacks, in steps squared: what is sent is fixed, while links are drawn.
+
+    And what it has too much of, as what is sent is rounded.
+    """
     crowd, z, free = setting.crowd, setting.z, unlinked(setting)
     squares = crowd.indicators**2
     sent = sent_by_active(setting, state)
     uneven = sent @ squares - (sent @ crowd.indicators) ** 2
     fixed = (1 - free) ** 2 * crowd.occupied(z) * uneven[:, None]
     part = (state.noise % 1) @ squares
-    return np.asarray((fixed + part @ links(setting) ** 2) * crowd.levels**2)
+    linked = links(setting)
+    return np.asarray((fixed + part @ linked**2 + state.rough @ linked) * crowd.levels**2)

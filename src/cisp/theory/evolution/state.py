@@ -20,7 +20,8 @@ class State:
     kinds: the rows of the active circuits. over: how many positions of each are those of one before
     it too. taken: the law of the positions m of an inactive circuit that active ones take. sent:
     the law of s on active circuits' positions, by class. noise: how many positions of no active
-    circuit have each s, by class. total: s over all.
+    circuit have each s, by class. total: s over all. As s is rounded to levels, squares come out
+    too high: rough, in the sum of s^2 over noise by class; rounded, in an inactive E a^2.
     """
 
     inactive: Float[np.ndarray, "r g a"]
@@ -31,13 +32,15 @@ class State:
     taken: Float[np.ndarray, "r m"]
     sent: Float[np.ndarray, "r c s"]
     noise: Float[np.ndarray, "r c s"]
+    rough: Float[np.ndarray, "r c"]
+    rounded: Float[np.ndarray, " r"]
     total: Float[np.ndarray, " r"]
 
     def errors(self) -> dict[tuple[str, str], Float[np.ndarray, " r"]]:
         """The mean squared errors of the indicators, for each draw."""
         a = np.linspace(0, 1, self.inactive.shape[2])
         return {
-            ("indicator", "inactive"): self.inactive.sum(1) @ a**2,
+            ("indicator", "inactive"): self.inactive.sum(1) @ a**2 - self.rounded,
             ("indicator", "active"): self.active.sum(1) @ (1 - a) ** 2,
         }
 
@@ -109,5 +112,7 @@ def first_state(
         taken=taken,
         sent=np.zeros((r, len(crowd.size), crowd.levels + 1)) + (crowd.indicators == 1),
         noise=np.zeros((r, len(crowd.size), crowd.levels + 1)),
+        rough=np.zeros((r, len(crowd.size))),
+        rounded=np.zeros(r),
         total=z * crowd.S - over.sum(1).astype(float),
     )
