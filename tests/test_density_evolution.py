@@ -35,6 +35,7 @@ from cisp.theory.evolution.laws import coarse, drawn, every_second, excess, narr
 from cisp.theory.evolution.prediction import followed
 from cisp.theory.evolution.seen import received, sides
 from cisp.theory.evolution.state import Seen, Side, first_state
+from cisp.theory.evolution.vectors import on_both
 
 ALLOCATE: dict[str, Callable[..., np.ndarray]] = {
     "prime steps": cisp.prime_steps,
@@ -707,29 +708,54 @@ def test_a_running_network_does_as_predicted(T: int, D: int, S: int, z: int, kin
     ("sizes", "indicators", "vectors"),
     [  # measured: layers 2 to 4, inactive and active; 10 networks of 600 inputs, 1 % uncertain
         (
-            (900, 370, 7, 3),
+            ("design", 900, 370, 7, 3, 0.5),
             ([0.0351, 0.0633, 0.087], [0.0207, 0.134, 0.291]),
             ([0.0241, 0.0357, 0.0552], [0.224, 0.52, 0.818]),
         ),
         (
-            (378, 150, 7, 3),
+            ("design", 378, 150, 7, 3, 0.5),
             ([0.114, 0.163, 0.186], [0.107, 0.253, 0.332]),
             ([0.0904, 0.338, 1.02], [0.862, 1.48, 2.26]),
         ),
+        (
+            ("random", 541, 390, 7, 2, 0.6),
+            ([0.0101, 0.0182, 0.0461], [0.00342, 0.0205, 0.06]),
+            ([0.00854, 0.0116, 0.0213], [0.0902, 0.194, 0.423]),
+        ),
     ],
 )
-def test_dense_designs_do_as_predicted(
-    sizes: tuple[int, int, int, int],
+def test_crowded_networks_do_as_predicted(
+    sizes: tuple[str, int, int, int, int, float],
     indicators: tuple[list[float], list[float]],
     vectors: tuple[list[float], list[float]],
 ) -> None:
-    T, n, S, z = sizes
-    table = cisp.transversal_design(T=T, n=n, S=S)
-    found = cisp.density_evolution(T=T, D=4 * n, S=S, z=z, L=4, table=table).errors
+    kind, T, n, S, z, threshold = sizes
+    table = ALLOCATE[kind](T=T, n=n, S=S)
+    found = cisp.density_evolution(
+        T=T, D=4 * n, S=S, z=z, L=4, table=table, threshold=threshold
+    ).errors
     for quantity, measured in (("indicator", indicators), ("rotation", vectors)):
         for circuits, mse in zip(("inactive", "active"), measured, strict=True):
             rows = found[(found.quantity == quantity) & (found.circuits == circuits)]
             assert list(rows.mse[1:]) == pytest.approx(mse, rel=0.1)
+
+
+def test_rows_that_share_several_positions_are_counted_so() -> None:
+    T, n, S = 300, 100, 6
+    table = random_subsets(T=T, n=n, S=S, rng=0)
+    inside = np.zeros((T, n))
+    np.put_along_axis(inside, table, 1, 1)
+    k = (inside @ inside.T)[~np.eye(T, dtype=bool)]  # positions that two rows share
+    crowd = crowd_of(T=T, D=4 * n, d=4, S=S, table=table)
+    kinds = np.arange(len(crowd.met))[:, None]
+    P = np.einsum("rkm,r,k->m", crowd.taken(kinds), crowd.share, crowd.share)
+    m = np.arange(len(P))
+    assert P @ m == pytest.approx(k.mean(), rel=0.01)
+    assert P @ (m * (m - 1)) == pytest.approx((k * (k - 1)).mean(), rel=0.01)
+    pairs = (k * (k - 1)).mean() * (T - 1) / (S * (S - 1))
+    assert 2 * on_both(crowd) == pytest.approx(pairs, rel=0.05)
+    never = (S - 1) * crowd.others / (T - 2)
+    assert crowd.apart.max() < 0.3 * never.max()  # a circuit hears as many twice as it should
 
 
 @pytest.mark.parametrize("draws", [1, 3, 48])

@@ -84,11 +84,15 @@ class Crowd:
 
     @cached_property
     def apart(self) -> Float[np.ndarray, " c"]:
-        """(S-1)(c-1)/(T-2) times the share of Var X that comes from whole rows: see `_apart`."""
+        """(S-1)(c-1)/(T-2) times the share of Var X that comes from whole rows: see `_apart`.
+
+        Less where rows share several positions, so that a circuit does hear some others twice.
+        """
         load = float(np.average(self.others, weights=self.size)) + 1
         Q = none(self.T - 1, self.others, load).clip(1e-9, 1 - 1e-9)
         rows = -np.log(Q) * Q / (1 - Q)
-        return np.asarray((self.S - 1) * self.others / max(self.T - 2, 1) * rows)
+        never = (self.S - 1) * self.others / max(self.T - 2, 1)
+        return np.asarray(np.maximum(never - (self.alike - 1), 0) * rows)
 
     def classes(self, z: int) -> tuple[Float[np.ndarray, "k c"], Float[np.ndarray, "k c"]]:
         """Classes of a row's positions that none of z active circuits takes, and that one takes."""
@@ -98,14 +102,24 @@ class Crowd:
 
     def taken(self, kinds: Int[np.ndarray, "r z"]) -> Float[np.ndarray, "r k m"]:
         """P(m): active circuits of these kinds take m of the S positions of a row of each kind."""
-        P = np.zeros((len(kinds), len(self.met), min(kinds.shape[1], self.S) + 1))
+        most = kinds.shape[1] if self.alike < 1 + 1e-9 else 2 * kinds.shape[1]
+        P = np.zeros((len(kinds), len(self.met), min(most, self.S) + 1))
         P[..., 0] = 1
-        free = 1 - np.arange(P.shape[2]) / self.S
+        free = self.S - np.arange(P.shape[2])
         relative = self.met / max(float(self.share @ self.met), 1e-12)
+
+        def one_more(P: Array, of: int) -> Array:
+            """P(m), as once more one of so many positions is taken, which is free or not."""
+            moved = P * free / max(of, 1)
+            found = P - moved
+            found[..., 1:] += moved[..., :-1]
+            return found
+
         for v in range(kinds.shape[1]):
-            moved = P * (self.meets * relative[kinds[:, v], None] * relative)[..., None] * free
-            P = P - moved
-            P[..., 1:] += moved[..., :-1]
+            meets = (self.meets * relative[kinds[:, v], None] * relative)[..., None]
+            two = meets * (self.alike - 1) / 2  # E k^2 is alike E k
+            once = one_more(P, self.S)
+            P = P + (meets - 2 * two) * (once - P) + two * (one_more(once, self.S - 1) - P)
         return P
 
 

@@ -147,11 +147,13 @@ def square_of_mean(
     nodes: Nodes,
     moments: tuple[Moments, Moments],
     common: Float[np.ndarray, " n"],
+    circuits: int,
 ) -> Float[np.ndarray, " n"]:
     """E|mean of S neurons|^2, two components, from the moments at free and at shared positions.
 
-    m of the positions are shared with an active circuit. What moves all neurons alike that are on
-    has the variance `common`; what they hear of others is a little opposed (`Crowd.apart`).
+    m of the positions are shared with an active circuit, of so many circuits; where one takes two,
+    they hear the same unit vector. What moves all neurons alike that are on has the variance
+    `common`; what they hear of others is a little opposed (`Crowd.apart`).
     """
     S = setting.crowd.S
     k = np.sqrt(setting.ingredients.apart * setting.crowd.apart / max(S - 1, 1))
@@ -159,7 +161,9 @@ def square_of_mean(
         [x @ classes.T for x in (one.mean, one.square, one.on, k * one.lean)]
         for classes, one in zip((side.free, side.shared), moments, strict=True)
     )
-    total = np.zeros_like(nodes.share)
+    twice = circuits * setting.crowd.meets * (setting.crowd.alike - 1)  # E k(k - 1) over circuits
+    kinds = side.taken.sum(2)[nodes.row // len(side.seen)]
+    total = twice * (kinds * on_1**2).sum(1) / S**2
     for m, share in enumerate(np.moveaxis(side.taken[nodes.row // len(side.seen)], 2, 0)):
 
         def pairs(f: Array, g: Array, m: int = m) -> Array:

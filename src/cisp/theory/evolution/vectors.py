@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from cisp.theory.evolution.crowd import Crowd
 from cisp.theory.evolution.neurons import (
     Sent,
     mixed,
@@ -92,7 +93,9 @@ def _inactive(
         more = Sent(x, own + 2 * noise + 0.5, *rest)
         joined = mixed(joined, neurons_of(setting, side, nodes, 2, more), side.twice)
     common = setting.ingredients.common * own - balanced(setting, before)[draw]
-    squares = square_of_mean(setting, side, nodes, (alone.overall(), joined.overall()), common)
+    common += on_both(crowd) * others
+    both = (alone.overall(), joined.overall())
+    squares = square_of_mean(setting, side, nodes, both, common, setting.z)
     empty, share = crowd.empty(setting.z), nodes.share / len(mean)
     found = _by_draw(nodes.share * squares, draw, len(mean))
     return found, alone.on_by_block(empty / empty.sum(), share)
@@ -126,9 +129,10 @@ def _active(
         for one, other in ((alone.mean, joined.mean), (alone.square, joined.square))
     )
     common = setting.ingredients.common * own - balanced(setting, before)[draw]
+    common += on_both(crowd) * before.inactive[draw]
+    both = [(alone.less(true, i), joined.less(true, i)) for i in range(ANGLES)]
     errors = [
-        square_of_mean(setting, side, nodes, (alone.less(true, i), joined.less(true, i)), common)
-        for i in range(ANGLES)
+        square_of_mean(setting, side, nodes, of_one, common, setting.z - 1) for of_one in both
     ]
     by_draw = [np.mean(errors, 0), 2 * ((mean - true) * true).mean(1), 2 * square.mean(1)]
     share = nodes.share / draws
@@ -147,6 +151,11 @@ def balanced(setting: Setting, before: Vectors) -> Float[np.ndarray, " r"]:
     heard = crowd.meets * float(crowd.share @ crowd.met)
     each = before.sent / (2 * crowd.S**2)
     return np.asarray(setting.ingredients.balanced * setting.z * heard**2 / crowd.T * each)
+
+
+def on_both(crowd: Crowd) -> float:
+    """Half the circuits that two positions of a row both carry, itself left out."""
+    return (crowd.alike - 1) / max(crowd.S - 1, 1) * float(crowd.share @ crowd.met) / 2
 
 
 def _by_draw(
