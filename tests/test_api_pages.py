@@ -83,3 +83,10 @@ def test_a_name_stands_by_the_shortest_place_to_import_it_from(api_names: Module
     assert api_names._place("cisp.construct.superpose") == "cisp.superpose"
     assert api_names._place("cisp.theory.post.mse_self") == "cisp.theory.mse_self"
     assert api_names._place("cisp.inputs.draw") == "cisp.inputs.draw"
+
+
+def test_docstrings_are_shown_as_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BOOK / "_ext")
+    lines = ["See `load`.", "", "c: (n,) as", "   drawn."]
+    import_module("plain_docstrings").as_text(None, "function", "f", None, None, lines)
+    assert lines[3:] == ["   See load.", "   ", "   c: (n,) as drawn.", ""]

@@ -335,6 +335,11 @@ CHANGED = """pictures => strips.map(({width}, k) => {  // columns in which a pic
 })"""
 
 
+def counted(values: list[float], what: str) -> str:
+    """So many linked ones, in words."""
+    return f"{len(values)} linked {what}{'' if len(values) == 1 else 's'}"
+
+
 def test_a_click_on_a_neuron_shows_its_links_and_what_arrives(explorer: Page) -> None:
     hint = explorer.text_content("#explorer-neuron") or ""
     assert hint.startswith("Click a neuron")
@@ -364,8 +369,8 @@ def test_a_click_on_a_neuron_shows_its_links_and_what_arrives(explorer: Page) ->
     assert others == pytest.approx(got["others"], abs=0.006)
     assert bias == -0.5
     assert whole == pytest.approx(explorer.evaluate(f"result.A[3][{q}]"), abs=0.006)
-    assert f"from {len(values[True])} linked positions asked for" in text
-    assert f"from {len(values[False])} linked strays" in text
+    assert f"from {counted(values[True], 'position')} asked for" in text
+    assert f"from {counted(values[False], 'stray')}" in text
     assert f"position: {', '.join(map(str, got['through']))}; active: none." in text
     changed = explorer.evaluate(f"({CHANGED})(({PICTURES})())")
     assert [bool(columns) for columns in changed] == [False, True, True, False, False]

@@ -18,7 +18,7 @@ def as_text(
     for blank, part in groupby(lines, lambda line: not line.strip()):
         found = list(part)
         text += found if blank or KEPT.match("\n".join(found)) else _joined(found)
-    text = ["   " + line for line in text]
+    text = ["   " + line.replace("`", "") for line in text]
     lines[:] = [".. code-block:: text", "   :class: docstring", "", *text, ""] if any(lines) else []
 
 

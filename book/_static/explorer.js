@@ -436,11 +436,12 @@ function told() {
   const {active, network} = result, on = links.filter(link => link.on)
   const signed = value => (value > -0.005 ? '+' : '−') + Math.abs(value).toFixed(2)
   const sum = values => values.reduce((total, {value}) => total + value, 0)
-  const part = (some, kind) => `${signed(sum(some))} from ${some.length} linked ${kind}`
+  const part = (some, one, many) =>
+    `${signed(sum(some))} from ${some.length} linked ${some.length === 1 ? one : many}`
   const own = through.filter(t => active.includes(t))
   const terms = l === 1 ? [`${signed(input)} from the input`] : [
-    part(on.filter(link => link.asked), 'positions asked for'),
-    part(on.filter(link => !link.asked), 'strays'),
+    part(on.filter(link => link.asked), 'position asked for', 'positions asked for'),
+    part(on.filter(link => !link.asked), 'stray', 'strays'),
     ...(network.own ? [] : [`${signed(others)} from all others (−χ)`])]
   return `Layer ${l}, block ${i}, position ${q}: ${isOn(neuron) ? 'on' : 'off'}, ` +
     `${isAsked(neuron) ? 'asked for' : 'not asked for'}. ` +
