@@ -29,7 +29,7 @@ def narrowed(
     ends = np.arange(-1, law.shape[2] + 1)
     above = k * excess(law, mean[..., None] + (ends - mean[..., None]) / k)
     found = np.diff(above, 2).clip(0)
-    return found / found.sum(-1, keepdims=True)
+    return found / np.maximum(found.sum(-1, keepdims=True), 1e-300)  # 0 of what cannot be
 
 
 def coarse(law: Float[np.ndarray, "... x"], by: int) -> Float[np.ndarray, "... y"]:

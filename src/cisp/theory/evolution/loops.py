@@ -9,8 +9,8 @@ import numpy as np
 
 from cisp.kernels import compiled
 
-LEAST = 1e-14
-FAR = 9.0  # standard deviations beyond which a Gaussian is 0
+LEAST = 1e-10
+FAR = 6.0  # standard deviations beyond which a Gaussian is taken for 0
 
 
 @compiled

@@ -47,8 +47,9 @@ def sides(
     crowd, z = setting.crowd, setting.z
     size = _size(setting, state)
     own = setting.ingredients.own_noise * crowd.S / crowd.n
-    heard = {z: replace(state, noise=(1 - own) * state.noise), z - 1: state}
-    noise = {k: [_noise(setting, of, size, j) for j in (0, 1)] for k, of in heard.items()}
+    heard = np.concatenate([(1 - own) * state.noise, state.noise])  # by z others, and by z - 1
+    both = [np.split(_noise(setting, heard, size, j), 2) for j in (0, 1)]
+    noise = {k: [of_both[i] for of_both in both] for i, k in enumerate((z, z - 1))}
     blocks = [_blocks(setting, state, size, j) for j in (0, 1)]
     less, S = fewer(setting, state), crowd.S
     row = {k: of_a_row(setting, state, size, k) for k in (z, z - 1)}
@@ -121,7 +122,9 @@ def _size(setting: Setting, state: State) -> int:
     return int(unit * next_fast_len(int(crowd.levels * most / unit) + 1))
 
 
-def _noise(setting: Setting, state: State, size: int, j: int) -> Complex[np.ndarray, "r c w"]:
+def _noise(
+    setting: Setting, noise: Float[np.ndarray, "r c s"], size: int, j: int
+) -> Complex[np.ndarray, "r c w"]:
     """The transform of what positions of no active circuit bring in, each linked or not."""
     levels = setting.crowd.levels
     linked = links(setting, j)
@@ -130,9 +133,9 @@ def _noise(setting: Setting, state: State, size: int, j: int) -> Complex[np.ndar
     once = np.exp(-2j * np.pi / size * np.arange(size)) - 1
     logs = np.log(1 + p * np.where(few[..., None], once, once.conj()))
     at = np.outer(s[1:], w) % size  # all that s times a frequency comes to
-    whole = np.floor(state.noise[..., 1:])
+    whole = np.floor(noise[..., 1:])
     hat = np.einsum("rds,dcsw->rcw", whole, logs[:, :, at], optimize=True)
-    part = np.tensordot(state.noise[..., 1:] - whole, once[at], (2, 0))  # r c w
+    part = np.tensordot(noise[..., 1:] - whole, once[at], (2, 0))  # r c w
     hat += np.einsum("rdw,dc->rcw", part, linked, optimize=True)
     full = np.tensordot(whole @ s[1:], np.where(few, 0.0, 1.0), 1)
     return np.exp(hat - 2j * np.pi / size * full[..., None] * w)
