@@ -6,7 +6,6 @@ It serves active and inactive circuits. Chapter 11 derives each part.
 import numpy as np
 from jaxtyping import Float, Int
 
-from cisp.theory.evolution import loops
 from cisp.theory.evolution.crowd import Array
 from cisp.theory.evolution.laws import every_second, excess
 from cisp.theory.evolution.setting import Setting
@@ -124,6 +123,8 @@ def read(side: Side, sends: Laws) -> Float[np.ndarray, "r b g a"]:
 
     m of them sit on positions that also carry an active circuit.
     """
+    from cisp.theory.evolution import loops  # compiled at the first call
+
     A, G = side.law.shape[2], len(side.seen)
     levels = sends[0][0].shape[3] - 1
     S, size = (A - 1) // levels, 2 ** int(np.ceil(np.log2(A)))

@@ -4,12 +4,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import gammainc, gammaincinv
 
-from cisp.theory.evolution import loops
 from cisp.theory.evolution.crowd import Array
 
 
 def excess(law: Float[np.ndarray, "r c x"], y: Float[np.ndarray, "r #c y"]) -> Array:
     """E(X - y)+, exact between the points of the grid as beyond them."""
+    from cisp.theory.evolution import loops  # compiled at the first call
+
     y = np.broadcast_to(y, (*law.shape[:2], y.shape[2]))
     found = loops.excesses(law.reshape(-1, law.shape[2]), y.reshape(-1, y.shape[2]))
     return np.asarray(found.reshape(y.shape))

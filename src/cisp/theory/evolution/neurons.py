@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float, Int
 
-from cisp.theory.evolution import loops
 from cisp.theory.evolution.crowd import Array, Crowd
 from cisp.theory.evolution.laws import coarse, sampled
 from cisp.theory.evolution.rows import unlinked
@@ -104,6 +103,8 @@ def nodes_of(crowd: Crowd, side: Side) -> Nodes:
 
 def neurons_of(setting: Setting, side: Side, nodes: Nodes, j: int, sent: Sent) -> Neurons:
     """The neurons of a position with j other active circuits, given the read-out of its circuit."""
+    from cisp.theory.evolution import loops  # compiled at the first call
+
     crowd, step, S = setting.crowd, setting.step, setting.crowd.S
     law, X = _few_points(np.stack([one.beside(j) for one in side.seen], 1), crowd.levels)
     heard = np.maximum(X - j * S, 0)

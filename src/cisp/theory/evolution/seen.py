@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Complex, Float, Int
 from scipy.fft import next_fast_len
 
-from cisp.theory.evolution import loops
 from cisp.theory.evolution.crowd import Array, Crowd
 from cisp.theory.evolution.laws import every_second
 from cisp.theory.evolution.rows import (
@@ -44,6 +43,8 @@ def sides(
     which h positions are linked (none counted twice). Their transforms multiply. A position that j
     active circuits take has as many fewer others that link it to anything else.
     """
+    from cisp.theory.evolution import loops  # compiled at the first call
+
     crowd, z = setting.crowd, setting.z
     size = _size(setting, state)
     own = setting.ingredients.own_noise * crowd.S / crowd.n
@@ -148,6 +149,8 @@ def _blocks(
 
     Positions that are of one before it too are left out.
     """
+    from cisp.theory.evolution import loops  # compiled at the first call
+
     crowd = setting.crowd
     share = crowd.taken_by(setting.z).sum(0) * links(setting, j)
     share = share / np.maximum(share.sum(1, keepdims=True), 1e-300)
