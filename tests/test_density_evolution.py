@@ -766,7 +766,7 @@ def test_rows_that_share_several_positions_are_counted_so() -> None:
     assert crowd.apart.max() < 0.3 * never.max()  # a circuit hears as many twice as it should
 
 
-@pytest.mark.parametrize("draws", [1, 2, 48])
+@pytest.mark.parametrize("draws", [1, 3, 48])
 def test_draws_that_are_no_power_of_two_are_refused(draws: int) -> None:
     with pytest.raises(ValueError, match=f"draws={draws} is"):
         evolve(T=60, D=240, S=4, z=1, L=2, ingredients=Ingredients(draws=draws))

@@ -148,9 +148,9 @@ def evolve(
     classes, levels = ingredients.classes, count("levels", ingredients.levels, low=2)
     if levels % 2:
         raise ValueError(f"levels={levels} is not allowed; levels must be even")
-    draws = count("draws", ingredients.draws, low=4)
+    draws = count("draws", ingredients.draws, low=2)
     if draws & (draws - 1):
-        raise ValueError(f"draws={draws} is not allowed; draws must be a power of 2, from 4 on")
+        raise ValueError(f"draws={draws} is not allowed; draws must be a power of 2, from 2 on")
     if count("d", d) != 4:
         raise ValueError(f"d={d} is not allowed; d must be 4, as of conditional_rotations")
     count("T", T, low=2), count("S", S), count("z", z), count("L", L, high=DEEPEST)
@@ -178,8 +178,8 @@ def evolve(
 def followed(setting: Setting, L: int) -> Iterator[tuple[State, Vectors]]:
     """Layers 1..L, for so many draws of the active circuits and of the noise's strength.
 
-    Each takes every slice once. The first quarter of them, which alone the vectors are followed
-    for, takes one slice of four.
+    Each takes every slice once. The first half of them, which alone the vectors are followed for,
+    takes one slice of two.
     """
     crowd, draws, sets = setting.crowd, setting.ingredients.draws, setting.sets
     points = qmc.Sobol(3 * L, rng=np.random.default_rng(0)).random(draws)
@@ -187,12 +187,12 @@ def followed(setting: Setting, L: int) -> Iterator[tuple[State, Vectors]]:
     member = member * sets.kinds.shape[1] // draws
     kinds, over = sets.kinds[of, member], sets.over[of, member]
     state = first_state(crowd, setting.taken(of[0]).sum(1), kinds[0], over[0])
-    vectors = first_vectors(setting, draws // 4)
+    vectors = first_vectors(setting, draws // 2)
     yield state, vectors
     for layer in range(1, L):
         both = sides(setting, state, kinds[layer], of[layer])
         state = next_state(setting, state, *both, kinds[layer], over[layer], slices[layer])
-        vectors = next_vectors(setting, vectors, *(first_draws(side, draws // 4) for side in both))
+        vectors = next_vectors(setting, vectors, *(first_draws(side, draws // 2) for side in both))
         yield state, vectors
 
 
