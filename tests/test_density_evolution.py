@@ -33,6 +33,7 @@ from cisp.theory.evolution.first import First, first_layer, taken_law, taken_of_
 from cisp.theory.evolution.indicators import read, sends
 from cisp.theory.evolution.laws import coarse, drawn, every_second, excess, narrowed, sampled
 from cisp.theory.evolution.prediction import followed
+from cisp.theory.evolution.rows import met_by
 from cisp.theory.evolution.seen import received, sides
 from cisp.theory.evolution.state import Seen, Side, first_state
 from cisp.theory.evolution.vectors import on_both
@@ -647,6 +648,11 @@ def test_what_active_circuits_bring_is_counted_right(
     setting = Setting(crowd, z, first_layer(table, n=n, z=z), Step(), ingredients, sets)
     kinds, slices = sets.kinds[:, 0], np.arange(16)
     state = first_state(crowd, setting.taken(slices).sum(1), kinds, 0 * kinds)
+    assert state.inactive.shape[1] == 3  # none, one or more of a row's positions are taken
+    share = state.inactive.sum(2) / state.inactive.sum((1, 2))[:, None]
+    fewer = met_by(setting, state, z - 1)
+    m = np.arange(3)
+    np.testing.assert_allclose(fewer @ m, share @ m * (z - 1) / z, atol=1e-3)  # 3 or more are rare
     X = sides(setting, state, kinds, slices)[0].seen[0].X[0]
     law = crowd.empty(z) @ X.mean(0) / crowd.empty(z).sum()
     _, counted = heard(table, n, z, 30)
