@@ -720,7 +720,8 @@ def test_a_running_network_does_as_predicted(T: int, D: int, S: int, z: int, kin
 
 @pytest.mark.parametrize(
     ("sizes", "indicators", "vectors"),
-    [  # measured: layers 2 to 4, inactive and active; 10 networks of 600 inputs, 1 % uncertain
+    [  # measured, 1 % uncertain: layers 2 to 4, inactive and active; 10 networks of 600 inputs,
+        # of the last 120 of 100
         (
             ("design", 900, 370, 7, 3, 0.5),
             ([0.0351, 0.0633, 0.087], [0.0207, 0.134, 0.291]),

@@ -17,6 +17,7 @@ DRAWN, SEED = 34, 20261210  # fixed before any of them was simulated
 KINDS = ("prime steps", "design", "design", "prime steps", "random")
 STEPS = (*[(2, 0.5)] * 4, (4, 0.6), (10, 0.5), (2, 0.6))  # gain, threshold: the post's most often
 Configuration = tuple[str, int, int, int, int, int, float | int, float | int]
+NETWORKS, INPUTS = 120, 100  # networks differ by more than inputs do
 LEVELS = (0.25, 0.375, 0.5, 0.75)  # of read-outs, whose tails are counted
 COLUMNS = ["allocation", "T", "D", "S", "z", "L", "gain", "threshold"]
 KEYS = ["layer", "quantity", "circuits"]
@@ -163,13 +164,17 @@ def all_tails(*, networks: int, samples: int) -> pd.DataFrame:
 
 
 def held_out() -> pd.DataFrame:
-    """The configurations held out, measured and predicted: a row of each layer and error.
-
-    Many networks of few inputs: networks differ by more than inputs do.
-    """
-    return kept("held_out", all_held_out, long="five minutes", networks=120, samples=100)
+    """The configurations held out, measured and predicted: a row of each layer and error."""
+    return kept("held_out", all_held_out, long="five minutes", networks=NETWORKS, samples=INPUTS)
 
 
 def held_out_tails() -> pd.DataFrame:
     """Their inactive circuits' read-outs above each level, from layer 2 on."""
-    return kept("held_out_tails", all_tails, long="three minutes", networks=40, samples=100)
+    return kept("held_out_tails", all_tails, long="three minutes", networks=40, samples=INPUTS)
+
+
+def of_these(found: pd.DataFrame) -> str:
+    """What configurations some rows are of, in words."""
+    sizes = (f"{name}={found[name].min()} to {found[name].max()}" for name in "TDSz")
+    kinds = f"{DRAWN} configurations drawn in the domain: prime steps, designs, random rows"
+    return f"{kinds}, {', '.join(sizes)}, z S <= n/4"

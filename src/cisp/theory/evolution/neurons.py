@@ -163,9 +163,9 @@ def square_of_mean(
         for classes, one in zip((side.free, side.shared), moments, strict=True)
     )
     twice = circuits * setting.crowd.meets * (setting.crowd.alike - 1)  # E k(k - 1) over circuits
-    kinds = side.taken.sum(2)[nodes.row // len(side.seen)]
-    total = twice * (kinds * on_1**2).sum(1) / S**2
-    for m, share in enumerate(np.moveaxis(side.taken[nodes.row // len(side.seen)], 2, 0)):
+    taken = side.taken[nodes.row // len(side.seen)]
+    total = twice * (taken.sum(2) * on_1**2).sum(1) / S**2
+    for m, share in enumerate(np.moveaxis(taken, 2, 0)):
 
         def pairs(f: Array, g: Array, m: int = m) -> Array:
             return ((S - m) * f + m * g) ** 2 - (S - m) * f**2 - m * g**2
